@@ -1,0 +1,1 @@
+"""The evidence: foretell against real servers, queueing theory and published tables."""
