@@ -15,8 +15,9 @@ class Mla:
         kv_lora_rank: width of the cached latent.
         qk_nope_head_dim: part of a head's query and key without rotary embedding.
         qk_rope_head_dim: part with it, shared by all heads on the key side, and cached.
+    """
 
-    """q_lora_rank: int | None
+    q_lora_rank: int | None
     kv_lora_rank: int
     qk_nope_head_dim: int
     qk_rope_head_dim: int
@@ -38,8 +39,9 @@ class Attention:
             all heads.
         sinks: one learned sink logit a head (gpt-oss).
         output_gate: a gate as wide as the heads, projected from the hidden state (lightning attention).
+    """
 
-    """num_heads: int
+    num_heads: int
     num_kv_heads: int
     head_dim: int
     v_head_dim: int | None = None
@@ -128,8 +130,9 @@ class Mlp:
         bias: whether the matrices have biases (for experts, the router too).
         router_bias: a bias or score correction of one number an expert (DeepSeek-V3).
         shared_gate: a scalar gate on the shared expert (Qwen2-MoE).
+    """
 
-    """intermediate_size: int
+    intermediate_size: int
     num_experts: int = 0
     top_k: int = 0
     shared_intermediate_size: int = 0
@@ -182,8 +185,9 @@ class LayerGroup:
         count: how many of them.
         attention, mlp: what each holds.
         norms: norms of the hidden size in each (2, or 4 where outputs are normed too).
+    """
 
-    """count: int
+    count: int
     attention: Attention
     mlp: Mlp
     norms: int = 2
@@ -212,8 +216,9 @@ class Architecture:
         sources: source and date of each field.
         unknown_fields: fields of the configuration that the parser neither used nor knows to be irrelevant.
         notes: what the parser approximated, one sentence each.
+    """
 
-    """name: str
+    name: str
     hidden_size: int
     vocab_size: int
     layers: tuple[LayerGroup, ...]

@@ -26,8 +26,8 @@ def read_record(kind: str, name: str) -> dict[str, Any]:
 
     Raises:
         ValueError: no such record (the nearest names are suggested), or the file cannot be read or parsed.
-
-    """if name.endswith((".toml", ".json")) or "/" in name or "\\" in name:
+    """
+    if name.endswith((".toml", ".json")) or "/" in name or "\\" in name:
         return read_file(Path(name))
     if name not in list_records(kind):
         raise ValueError(unknown_name(kind, name, list_records(kind)))
@@ -40,8 +40,8 @@ def read_file(path: Path) -> dict[str, Any]:
 
     Raises:
         ValueError: the file is missing, unreadable or malformed.
-
-    """if path.is_dir():
+    """
+    if path.is_dir():
         path = path / "config.json"
     try:
         text = path.read_text(encoding="utf-8")

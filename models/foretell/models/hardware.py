@@ -22,8 +22,9 @@ class Link:
         bandwidth_Bps: peak bytes a second of one accelerator in ONE direction.
         latency_s: time of the smallest message, one way, between two accelerators.
         sources: source and date of each field.
+    """
 
-    """name: str
+    name: str
     bandwidth_Bps: float
     latency_s: float
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -42,8 +43,9 @@ class Node:
         intra: the link between accelerators of the node.
         inter: the link between nodes, per accelerator.
         sources: source and date of each field.
+    """
 
-    """name: str
+    name: str
     accelerators: int
     intra: Link
     inter: Link
@@ -74,8 +76,9 @@ class Accelerator:
         node: name of its usual node.
         price_usd_per_h: rent of one accelerator, None where unknown; its date is in `sources`.
         sources: source and date of each field.
+    """
 
-    """name: str
+    name: str
     vendor: str
     memory_bytes: float
     memory_Bps: float
@@ -124,8 +127,9 @@ class Hardware:
         node: the node that holds it.
         launch_s: the least time of one kernel inside a step (graph-launched).
         host_s: the least time that the host spends on one engine step.
+    """
 
-    """accelerator: Accelerator
+    accelerator: Accelerator
     node: Node
     launch_s: float = 0.0
     host_s: float = 0.0
@@ -153,8 +157,9 @@ def load_link(name: str) -> Link:
 
     Raises:
         ValueError: unknown name, or a record that is malformed.
+    """
 
-    """record = read_record("links", name)
+    record = read_record("links", name)
     check_keys(record, ["name", "bandwidth_Bps", "latency_s"], ["sources"], f"link {name}")
     return Link(**record)
 
@@ -164,8 +169,9 @@ def load_node(name: str) -> Node:
 
     Raises:
         ValueError: unknown name, or a record that is malformed.
+    """
 
-    """record = read_record("nodes", name)
+    record = read_record("nodes", name)
     check_keys(record, ["name", "accelerators", "intra", "inter"], ["sources"], f"node {name}")
     return Node(**record | {"intra": load_link(record["intra"]), "inter": load_link(record["inter"])})
 
@@ -175,8 +181,9 @@ def load_hardware(name: str, node: str | None = None) -> Hardware:
 
     Raises:
         ValueError: unknown name (the nearest are suggested), or a record that is malformed.
+    """
 
-    """record = read_record("hardware", name)
+    record = read_record("hardware", name)
     required = ["name", "vendor", "memory_bytes", "memory_Bps", "peak_flops", "tdp_W", "link", "node"]
     optional = ["idle_W", "price_usd_per_h", "launch_s", "host_s", "sources"]
     check_keys(record, required, optional, f"hardware {name}")
