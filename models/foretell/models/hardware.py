@@ -158,7 +158,6 @@ def load_link(name: str) -> Link:
     Raises:
         ValueError: unknown name, or a record that is malformed.
     """
-
     record = read_record("links", name)
     check_keys(record, ["name", "bandwidth_Bps", "latency_s"], ["sources"], f"link {name}")
     return Link(**record)
@@ -170,7 +169,6 @@ def load_node(name: str) -> Node:
     Raises:
         ValueError: unknown name, or a record that is malformed.
     """
-
     record = read_record("nodes", name)
     check_keys(record, ["name", "accelerators", "intra", "inter"], ["sources"], f"node {name}")
     return Node(**record | {"intra": load_link(record["intra"]), "inter": load_link(record["inter"])})
@@ -182,7 +180,6 @@ def load_hardware(name: str, node: str | None = None) -> Hardware:
     Raises:
         ValueError: unknown name (the nearest are suggested), or a record that is malformed.
     """
-
     record = read_record("hardware", name)
     required = ["name", "vendor", "memory_bytes", "memory_Bps", "peak_flops", "tdp_W", "link", "node"]
     optional = ["idle_W", "price_usd_per_h", "launch_s", "host_s", "sources"]
