@@ -1,0 +1,177 @@
+"""
+The canonical columns in a plain CSV or JSONL file, read and written.
+
+id, arrival_s, prompt_tokens, output_tokens, and optionally prefix_group, prefix_tokens (the first
+prefix_tokens tokens are those of stream prefix_group; empty or -1 is none), prefix_chain (several segments,
+"id:tokens|id:tokens"), priority, session, think_s, model.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+from foretell.traces.table import Chain, IntArray, Trace
+from foretell.traces.textfile import (
+    BadFileError,
+    Parser,
+    checked,
+    csv_line,
+    floats,
+    integers,
+    optional,
+    read_columns,
+    texts,
+)
+
+REQUIRED = ("arrival_s", "prompt_tokens", "output_tokens")
+IDS = ("id", "request_id")
+"""Either name of the column is understood; `id` is written."""
+COLUMNS = (
+    *IDS,
+    *REQUIRED,
+    "prefix_group",
+    "prefix_tokens",
+    "prefix_chain",
+    "priority",
+    "session",
+    "think_s",
+    "model",
+)
+_NUMBER, _WHOLE = "a number", "a whole number"
+
+
+def read_plain_csv(path: Path) -> Trace:
+    """Read a CSV file in the canonical columns; others are left aside."""
+    chains = _ChainParser()
+    parsers: dict[str, Parser] = {
+        "id": list,
+        "request_id": list,
+        "arrival_s": floats,
+        "prompt_tokens": integers,
+        "output_tokens": integers,
+        "prefix_group": texts(),
+        "prefix_tokens": optional(integers, "0"),
+        "prefix_chain": chains,
+        "priority": optional(integers, "0"),
+        "session": texts(),
+        "think_s": optional(floats, "0"),
+        "model": texts(),
+    }
+    wanted = dict.fromkeys(parsers, _WHOLE) | {"arrival_s": _NUMBER, "think_s": _NUMBER}
+    wanted["prefix_chain"] = "a chain such as system:512|user7:64"
+    return from_columns(path, lambda row: csv_line(path, row), read_columns(path, parsers, wanted))
+
+
+def from_columns(path: Path, line_of: Any, given: dict[str, Any]) -> Trace:
+    """Make a trace of canonical columns as read."""
+    ids = given.pop("id", None)
+    names = {"segments": "prefix_tokens", "request_id": "request_id" if ids is None else "id"}
+    columns = {name: given[name] for name in (*REQUIRED, "priority", "think_s") if name in given}
+    columns["request_id"] = given.get("request_id") if ids is None else ids
+    for name in ("session", "model"):
+        values = given.get(name)
+        columns[name] = values if values is not None and any(values) else None
+    if "prefix_chain" in given:
+        names["segments"] = "prefix_chain"
+        chains = given["prefix_chain"]
+        columns["segments"] = chains if any(chains) else None
+    elif "prefix_group" in given and "prefix_tokens" in given:
+        columns["segments"] = _grouped(path, line_of, given["prefix_group"], given["prefix_tokens"])
+    return checked(path, line_of, names, {**columns, "name": path.name})
+
+
+def _grouped(path: Path, line_of: Any, groups: Sequence[str], tokens: IntArray) -> list[Chain] | None:
+    if (below := tokens < 0).any():
+        row = int(below.argmax())
+        raise BadFileError(path, line_of(row), "prefix_tokens", f"{tokens[row]} is negative; 0 means none")
+    if not tokens.any():
+        return None
+    known: dict[tuple[str, int], Chain] = {}
+    chains: list[Chain] = []
+    for key in zip(groups, tokens.tolist(), strict=True):
+        chain = known.get(key)
+        if chain is None:
+            group, n = key
+            known[key] = chain = () if n == 0 or group in ("", "-1") else (key,)
+        chains.append(chain)
+    return chains if any(chains) else None
+
+
+class _ChainParser:
+    """Parses "id:tokens|id:tokens" cells, one object for each distinct chain and segment."""
+
+    def __init__(self) -> None:
+        self._chains: dict[str, Chain] = {"": ()}
+        self._segments: dict[str, tuple[str, int]] = {}
+
+    def __call__(self, cells: Sequence[str]) -> list[Chain]:
+        chains = self._chains
+        for cell in cells:
+            if cell not in chains:
+                chains[cell] = tuple([self._segment(part) for part in cell.split("|")])
+        return [chains[cell] for cell in cells]
+
+    def _segment(self, part: str) -> tuple[str, int]:
+        segment = self._segments.get(part)
+        if segment is None:
+            name, colon, tokens = part.rpartition(":")
+            if not colon:
+                raise ValueError(part)
+            self._segments[part] = segment = (unquote(name), int(tokens))
+        return segment
+
+
+def write_csv(trace: Trace, path: str | os.PathLike[str]) -> None:
+    """
+    Write a trace as a plain CSV file (`concurrency` and notes are not kept). Nothing partial is left.
+
+    Raises:
+        OSError: the place cannot be written.
+
+    """
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("w", newline="", encoding="utf-8") as handle:
+            writer = csv.writer(handle, lineterminator="\n")
+            columns = _written(trace)
+            writer.writerow(columns)
+            writer.writerows(zip(*columns.values(), strict=True))
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _written(trace: Trace) -> dict[str, Sequence[Any]]:
+    columns: dict[str, Sequence[Any]] = {
+        "id": trace.ids(),
+        "arrival_s": trace.arrival_s.tolist(),
+        "prompt_tokens": trace.prompt_tokens.tolist(),
+        "output_tokens": trace.output_tokens.tolist(),
+    }
+    chains = trace.segments
+    if chains is not None and all(_is_group(chain) for chain in chains):
+        columns["prefix_group"] = [chain[0][0] if chain else "" for chain in chains]
+        columns["prefix_tokens"] = [chain[0][1] if chain else 0 for chain in chains]
+    elif chains is not None:
+        columns["prefix_chain"] = ["|".join([f"{quote(str(i))}:{n}" for i, n in chain]) for chain in chains]
+    elif trace.session is not None:
+        columns["prefix_chain"] = [""] * len(trace)  # else a reader takes the turns to share their history
+    for name in ("priority", "think_s"):
+        values = getattr(trace, name)
+        if values is not None:
+            columns[name] = values.tolist()
+    for name in ("session", "model"):
+        values = getattr(trace, name)
+        if values is not None:
+            columns[name] = values
+    return columns
+
+
+def _is_group(chain: Chain) -> bool:
+    return not chain or (len(chain) == 1 and str(chain[0][0]) not in ("", "-1"))
