@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from foretell.models.catalogue import check_keys, list_records, read_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,3 +309,33 @@ class Architecture:
                 + group.norms * hidden
             )
         return total
+
+
+def list_architectures() -> list[str]:
+    """Names of the bundled architectures."""
+    return list(list_records("architectures"))
+
+
+def load_architecture(name: str) -> Architecture:
+    """Load an architecture by name, or from a path: a config.json, its folder, or a TOML record like ours.
+
+    Raises:
+        ValueError: unknown name (the nearest are suggested), or a record or configuration that is malformed.
+    """
+    from foretell.models.hf import architecture_from_hf  # it builds on this module
+
+    record = read_record("architectures", name)
+    if "config" not in record:  # a bare Hugging Face configuration
+        path = Path(name)
+        label = path.parent.name if path.name == "config.json" else path.stem
+        return architecture_from_hf(record, label or name)
+    optional = ["published_parameters", "published_active_parameters", "sources", "notes"]
+    check_keys(record, ["name", "config"], optional, f"model {name}")
+    found = architecture_from_hf(record["config"], record["name"])
+    return replace(
+        found,
+        published_parameters=record.get("published_parameters"),
+        published_active_parameters=record.get("published_active_parameters"),
+        sources=record.get("sources", {}),
+        notes=(*found.notes, *record.get("notes", ())),
+    )
