@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+import numpy as np
+
 from foretell.traces.table import Chain, IntArray, Trace
 from foretell.traces.textfile import (
     BadFileError,
@@ -27,6 +29,7 @@ from foretell.traces.textfile import (
     read_columns,
     texts,
 )
+from foretell.traces.textjson import json_lines, number, whole
 
 REQUIRED = ("arrival_s", "prompt_tokens", "output_tokens")
 IDS = ("id", "request_id")
@@ -42,6 +45,7 @@ COLUMNS = (
     "think_s",
     "model",
 )
+_NUMBERS = (*REQUIRED, "prefix_tokens", "priority", "think_s")
 _NUMBER, _WHOLE = "a number", "a whole number"
 
 
@@ -67,6 +71,47 @@ def read_plain_csv(path: Path) -> Trace:
     return from_columns(path, lambda row: csv_line(path, row), read_columns(path, parsers, wanted))
 
 
+def read_plain_jsonl(path: Path) -> Trace:
+    """Read a JSONL file with the canonical columns as keys; others are left aside."""
+    given: dict[str, list[Any]] = {}
+    lines: list[int] = []
+    for line, item in json_lines(path):
+        if not lines:
+            given = {name: [] for name in COLUMNS if name in item}
+            for name in REQUIRED:
+                number(path, line, name, item)
+        lines.append(line)
+        for name, values in given.items():
+            values.append(_cell(path, line, name, item))
+    if not lines:
+        raise BadFileError(path, None, None, "no requests; a trace needs at least one row")
+    columns: dict[str, Any] = {
+        name: np.array(values) if name in _NUMBERS else values for name, values in given.items()
+    }
+    return from_columns(path, lambda row: lines[row], columns)
+
+
+def _cell(path: Path, line: int, name: str, item: dict[str, Any]) -> Any:
+    if name in REQUIRED or (name in _NUMBERS and item.get(name) is not None):
+        return (number if name.endswith("_s") else whole)(path, line, name, item)
+    if name in _NUMBERS:
+        return 0
+    value = item.get(name)
+    if name == "prefix_chain":
+        return _chain_of(path, line, value)
+    return "" if value is None else str(value)
+
+
+def _chain_of(path: Path, line: int, value: Any) -> Chain:
+    try:
+        if isinstance(value, str):
+            return _ChainParser()([value])[0]
+        return tuple([(str(name), int(tokens)) for name, tokens in value or ()])
+    except (TypeError, ValueError):
+        message = f'{value!r} is not a chain such as [["system", 512], ["user7", 64]]'
+        raise BadFileError(path, line, "prefix_chain", message) from None
+
+
 def from_columns(path: Path, line_of: Any, given: dict[str, Any]) -> Trace:
     """Make a trace of canonical columns as read."""
     ids = given.pop("id", None)
@@ -82,7 +127,23 @@ def from_columns(path: Path, line_of: Any, given: dict[str, Any]) -> Trace:
         columns["segments"] = chains if any(chains) else None
     elif "prefix_group" in given and "prefix_tokens" in given:
         columns["segments"] = _grouped(path, line_of, given["prefix_group"], given["prefix_tokens"])
+    elif columns["session"] is not None:
+        columns["segments"] = history_chains(
+            columns["session"], columns["prompt_tokens"], columns["output_tokens"]
+        )
     return checked(path, line_of, names, {**columns, "name": path.name})
+
+
+def history_chains(session: Sequence[str], prompts: IntArray, outputs: IntArray) -> list[Chain] | None:
+    """Chains of conversations whose turns contain their history; None where a prompt is too short for it."""
+    held: dict[str, int] = {}
+    chains: list[Chain] = []
+    for name, prompt, output in zip(session, prompts.tolist(), outputs.tolist(), strict=True):
+        if name and prompt < held.get(name, 0):
+            return None
+        held[name] = prompt + output
+        chains.append(((name, prompt + output),) if name else ())
+    return chains
 
 
 def _grouped(path: Path, line_of: Any, groups: Sequence[str], tokens: IntArray) -> list[Chain] | None:

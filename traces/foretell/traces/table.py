@@ -241,26 +241,40 @@ def _as_array(values: Any, dtype: type, column: str) -> npt.NDArray[Any]:
     return array.astype(dtype, copy=False).view()
 
 
-def concat(traces: Iterable[Trace]) -> Trace:
-    """Put traces one after the other, as they are: arrivals must stay in order. See `merge`."""
+def concat(traces: Iterable[Trace], order: IntArray | None = None) -> Trace:
+    """
+    Put traces one after the other, as they are; see `merge` for overlaying them on one clock.
+
+    Args:
+        traces: at least one; a column that some lack is filled with its neutral value.
+        order: rows of the result, as positions in the joined table; all of them in sequence when None.
+
+    Raises:
+        ValueError: the arrivals of the result are not in order, or the concurrency bounds differ.
+
+    """
     parts = list(traces)
     if not parts:
         raise ValueError("concat needs at least one trace")
-    rows: dict[str, Any] = {}
+    if len({part.concurrency for part in parts}) > 1:
+        raise ValueError("concat: the traces have different concurrency bounds; give them all the same")
+    picked = None if order is None else order.tolist()
     fill: dict[str, Any] = {"priority": 0, "think_s": 0.0, "session": "", "model": "", "segments": ()}
+    columns: dict[str, Any] = {}
     for column in (*_ARRAYS, *_LISTS):
         if all(getattr(part, column) is None for part in parts):
             continue
-        pieces = []
-        for part in parts:
-            values = part.ids() if column == "request_id" else getattr(part, column)
-            pieces.append([fill[column]] * len(part) if values is None else values)
+        pieces = [part.ids() if column == "request_id" else getattr(part, column) for part in parts]
+        filled = [
+            [fill[column]] * len(part) if values is None else values
+            for part, values in zip(parts, pieces, strict=True)
+        ]
         if column in _ARRAYS:
-            rows[column] = np.concatenate([np.asarray(p, dtype=_ARRAYS[column]) for p in pieces])
+            array = np.concatenate([np.asarray(values, dtype=_ARRAYS[column]) for values in filled])
+            columns[column] = array if order is None else array[order]
         else:
-            rows[column] = [value for piece in pieces for value in piece]
-    if len({part.concurrency for part in parts}) > 1:
-        raise ValueError("concat: the traces have different concurrency bounds; give them all the same")
+            joined = [value for values in filled for value in values]
+            columns[column] = joined if picked is None else [joined[i] for i in picked]
     names = dict.fromkeys(part.name for part in parts if part.name)
     notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
-    return Trace(**rows, concurrency=parts[0].concurrency, name=" + ".join(names), notes=notes)
+    return Trace(**columns, concurrency=parts[0].concurrency, name=" + ".join(names), notes=notes)

@@ -145,14 +145,17 @@ def csv_line(path: Path, row: int) -> int:
 
 
 def checked(
-    path: Path, line_of: Callable[[int], int], source_names: Mapping[str, str], columns: Mapping[str, Any]
+    path: Path,
+    line_of: Callable[[int], int | None],
+    source_names: Mapping[str, str],
+    columns: Mapping[str, Any],
 ) -> Trace:
     """
     Make the trace of these columns, telling what is wrong in the file's own terms.
 
     Args:
         path: the file.
-        line_of: line of a row.
+        line_of: line of a row, None where lines mean nothing.
         source_names: canonical column → the file's name of it, where it differs.
         columns: the arguments of `Trace`.
 
