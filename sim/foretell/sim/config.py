@@ -1,0 +1,104 @@
+"""Engine settings, under vLLM's names."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """
+    The settings of one vLLM engine that its scheduler reads.
+
+    Defaults are those of vLLM 0.32's scheduler where the device does not decide, with prefix caching
+    and asynchronous scheduling off; presets (`foretell list presets`) give a server's.
+
+    Attributes:
+        num_gpu_blocks: KV blocks of the pool, the reserved null block among them (as vLLM logs it).
+        block_size: tokens a block.
+        max_num_seqs: requests that may run at once.
+        max_num_batched_tokens: tokens that one step may schedule.
+        max_model_len: prompt and generated tokens of a request at most.
+        enable_chunked_prefill: whether a prompt may be split to fit the step's token budget.
+        long_prefill_token_threshold: most tokens of one prompt in a step; 0 is no limit. It is off
+            while a single request is in the engine, and splits prompts even without chunked prefill.
+        long_prefill_token_threshold_adaptive: raise that limit to a fair share of the budget.
+        scheduler_reserve_full_isl: admit a request only if all its known tokens would fit now.
+        watermark: fraction of num_gpu_blocks that an admission must leave free while others run.
+        scheduling_policy: "fcfs" or "priority" (lower is more urgent).
+        enable_prefix_caching: share the KV of equal prefixes.
+        async_scheduling: schedule step n + 1 while step n runs, as vLLM does on GPUs.
+        empty_step_s: pause before a retry when a step came out empty (1 ms in vLLM's server).
+
+    Raises:
+        ValueError: a setting is out of range, or two contradict each other as vLLM has it.
+
+    Source: vLLM 0.32, vllm/config/scheduler.py and vllm/config/cache.py (read 2026-11).
+
+    """
+
+    num_gpu_blocks: int = 2000
+    block_size: int = 16
+    max_num_seqs: int = 256
+    max_num_batched_tokens: int = 2048
+    max_model_len: int = 131_072
+    enable_chunked_prefill: bool = True
+    long_prefill_token_threshold: int = 0
+    long_prefill_token_threshold_adaptive: bool = False
+    scheduler_reserve_full_isl: bool = True
+    watermark: float = 0.0
+    scheduling_policy: Literal["fcfs", "priority"] = "fcfs"
+    enable_prefix_caching: bool = False
+    async_scheduling: bool = False
+    empty_step_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("num_gpu_blocks", 2),
+            ("block_size", 1),
+            ("max_num_seqs", 1),
+            ("max_num_batched_tokens", 1),
+            ("max_model_len", 2),
+            ("long_prefill_token_threshold", 0),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name}: {value!r} is not a whole number >= {least}")
+        if not (math.isfinite(self.watermark) and 0 <= self.watermark < 1):
+            raise ValueError(f"watermark: {self.watermark!r} is not a fraction in [0, 1)")
+        if not (math.isfinite(self.empty_step_s) and self.empty_step_s >= 0):
+            raise ValueError(f"empty_step_s: {self.empty_step_s!r} is not a number of seconds >= 0")
+        if self.scheduling_policy not in ("fcfs", "priority"):
+            raise ValueError(f"scheduling_policy: {self.scheduling_policy!r} is not 'fcfs' or 'priority'")
+        if self.max_num_batched_tokens < self.max_num_seqs:
+            raise ValueError(
+                f"max_num_batched_tokens: {self.max_num_batched_tokens} is less than max_num_seqs "
+                f"{self.max_num_seqs}; a step must have a token for each running request"
+            )
+        if not self.enable_chunked_prefill and self.max_num_batched_tokens < self.max_model_len:
+            raise ValueError(
+                f"max_num_batched_tokens: {self.max_num_batched_tokens} is less than max_model_len "
+                f"{self.max_model_len} and enable_chunked_prefill is off; raise it to at least "
+                f"{self.max_model_len}, lower max_model_len, or allow chunked prefill"
+            )
+
+    @property
+    def watermark_blocks(self) -> int:
+        """Blocks that an admission must leave free while other requests run."""
+        return int(self.watermark * self.num_gpu_blocks)
+
+    def rejects(self, prompt_tokens: int, output_tokens: int) -> str | None:
+        """
+        Why a request can never be served by this engine, or None if it can.
+
+        vLLM's scheduler would let such a request block its queue for ever; its server refuses it.
+        """
+        if prompt_tokens >= self.max_model_len:
+            return f"prompt of {prompt_tokens} tokens leaves no room in max_model_len {self.max_model_len}"
+        computed = min(prompt_tokens + output_tokens, self.max_model_len) - 1
+        blocks = -(-computed // self.block_size)
+        if blocks > self.num_gpu_blocks - 1:
+            return f"needs {blocks} KV blocks, the pool has {self.num_gpu_blocks - 1}"
+        return None

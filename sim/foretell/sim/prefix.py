@@ -1,0 +1,326 @@
+"""
+KV blocks under prefix caching: vLLM's hits and its eviction order, kept as runs of blocks.
+
+vLLM keeps a queue of free blocks. Those without a hash stand in front, where only their number
+matters; behind them stand hashed ones, each request's from its last block to its first, in the
+order in which requests let go. Blocks are hashed, hit and freed in stretches, so the queue is kept
+as *parts*: stretches of consecutive blocks of one stream, with one reference count. A part is cut
+where a hit ends inside it and eaten from its high end where blocks are evicted, so that the work is
+proportional to the number of requests, not of blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from foretell.sim.request import Request
+
+_FAR = 1 << 60
+
+
+class _Stream:
+    """Blocks with one history behind them: the text after a given chain of links, under one id."""
+
+    __slots__ = ("children", "parts", "writers")
+
+    def __init__(self) -> None:
+        self.children: dict[tuple[int, Hashable], _Stream] | None = None
+        self.parts: list[_Part] = []
+        self.writers: list[Request] | None = None
+
+
+class _Part:
+    """Blocks lo..hi-1 of a stream, one physical copy, all held by the same requests."""
+
+    __slots__ = ("after", "before", "born", "heir", "hi", "lo", "ref", "stream")
+
+    def __init__(self, stream: _Stream | None, lo: int, hi: int, ref: int, born: int) -> None:
+        self.stream: Any = stream
+        self.lo = lo
+        self.hi = hi
+        self.ref = ref
+        self.born = born  # when hashed: of equal blocks, the oldest is hit
+        self.heir: Any = None  # what was cut off its high end while held
+        self.before: Any = None  # neighbours in the free queue
+        self.after: Any = None
+
+
+class _Table:
+    """The blocks of a request: which streams its tokens run through, and the parts that it holds."""
+
+    __slots__ = ("grown", "held", "hits", "named_tokens", "streams")
+
+    def __init__(self) -> None:
+        self.streams: list[tuple[_Stream, int]] = []  # (stream, first block past it)
+        self.named_tokens = 0
+        self.held: list[tuple[_Part, int]] = []  # (part, first block past it when it was taken)
+        self.grown = 0  # blocks hashed
+        self.hits: list[tuple[_Part, int, int]] = []  # what the last look-up found
+
+
+class PrefixPool:
+    """
+    A pool whose full blocks can be hit by requests that share a prefix.
+
+    Args:
+        blocks: usable blocks (the null block not counted).
+        block_size: tokens a block.
+        progress: tokens of a decoding request that are hashed by now.
+
+    Source: vLLM 0.32, v1/core/block_pool.py and kv_cache_manager.py (read 2026-11); tested batch for
+    batch against recordings of the real one.
+
+    """
+
+    __slots__ = (
+        "_blank",
+        "_born",
+        "_head",
+        "_progress",
+        "_root",
+        "_tail",
+        "block_size",
+        "free",
+        "growing",
+    )
+
+    def __init__(self, blocks: int, block_size: int, progress: Callable[[Request], int]) -> None:
+        self.free = blocks
+        self.block_size = block_size
+        self.growing = False
+        self._blank = blocks  # free blocks without a hash: always in front
+        self._born = 0
+        self._progress = progress
+        self._root = _Stream()
+        self._head = _Part(None, 0, 0, 0, 0)
+        self._tail = _Part(None, 0, 0, 0, 0)
+        self._head.after = self._tail
+        self._tail.before = self._head
+
+    def lookup(self, request: Request) -> tuple[int, int]:
+        """
+        (hit, idle): cached blocks at the front of the request's known tokens, and how many are free.
+
+        At least one token is left to compute.
+        """
+        table = request.blocks
+        if table is None:
+            table = request.blocks = self._enter(request)
+        self.growing = False
+        limit = (request.target - 1) // self.block_size
+        hits = table.hits = []
+        j = idle = 0
+        for stream, end in table.streams:
+            stop = end if end < limit else limit
+            if stream.writers:
+                self.growing = True
+                for writer in stream.writers:
+                    self.hash(writer, self._progress(writer))
+            while j < stop:
+                part, b = _oldest(stream.parts, j, stop)
+                if part is None:
+                    return j, idle
+                hits.append((part, j, b))
+                if not part.ref:
+                    idle += b - j
+                j = b
+            if j >= limit:
+                break
+        return j, idle
+
+    def admit(self, request: Request, hit: int) -> None:
+        """Hold what the last look-up of this request found; the blocks leave the free queue."""
+        table = request.blocks
+        for found, a, b in table.hits:
+            part = found
+            if part.ref:
+                if a > part.lo:
+                    part = self._cut(part, a)
+                if b < part.hi:
+                    self._cut(part, b)
+            else:
+                part = self._pick(part, a, b)
+                self.free -= b - a
+            part.ref += 1
+            table.held.append((part, b))
+        table.hits = []
+        table.grown = hit
+
+    def take(self, blocks: int) -> None:
+        """Take free blocks from the front of the queue, which evicts the hashes they carry."""
+        self.free -= blocks
+        blocks -= self._blank
+        if blocks <= 0:
+            self._blank = -blocks
+            return
+        self._blank = 0
+        while blocks:
+            part = self._head.after
+            size = part.hi - part.lo
+            if size > blocks:
+                part.hi -= blocks
+                return
+            blocks -= size
+            _unlink(part)
+            part.stream.parts.remove(part)
+
+    def hash(self, request: Request, tokens: int) -> None:
+        """The full blocks among the request's first `tokens` tokens can be hit from now on."""
+        table = request.blocks
+        upto = tokens // self.block_size
+        j = table.grown
+        if upto <= j:
+            return
+        table.grown = upto
+        held = table.held
+        for stream, end in table.streams:
+            if end <= j:
+                continue
+            b = end if end < upto else upto
+            last = _last(held)
+            if (
+                last is not None
+                and last.stream is stream
+                and last.hi == j
+                and last.ref == 1
+                and len(stream.parts) == 1
+            ):
+                last.hi = b
+                held[-1] = (held[-1][0], b)
+            else:
+                self._born += 1
+                part = _Part(stream, j, b, 1, self._born)
+                stream.parts.append(part)
+                held.append((part, b))
+            j = b
+            if j == upto:
+                return
+
+    def follow(self, request: Request) -> None:
+        """Let others hit the request's answer while it grows, if the answer has a name."""
+        table = request.blocks
+        if table.named_tokens > request.prompt_tokens:
+            for stream, end in table.streams[:-1]:
+                if end > table.grown:
+                    if stream.writers is None:
+                        stream.writers = []
+                    stream.writers.append(request)
+
+    def release(self, request: Request, computed: int, hashed: int) -> None:
+        """Give back the blocks of `computed` tokens, of which the first `hashed` can be hit later."""
+        self.hash(request, hashed)
+        table = request.blocks
+        if table.named_tokens > request.prompt_tokens:
+            for stream, _ in table.streams:
+                if stream.writers and request in stream.writers:
+                    stream.writers.remove(request)
+        blank = -(-computed // self.block_size) - table.grown
+        self._blank += blank
+        self.free += blank
+        for part, hi in reversed(table.held):
+            if part.hi == hi:
+                pieces = (part,)
+            else:
+                chain = [part]
+                while chain[-1].hi < hi:
+                    chain.append(chain[-1].heir)
+                pieces = tuple(reversed(chain))
+            for piece in pieces:
+                piece.ref -= 1
+                if not piece.ref:
+                    self.free += piece.hi - piece.lo
+                    _link(piece, self._tail)
+        table.held.clear()
+        table.grown = 0
+
+    def _enter(self, request: Request) -> _Table:
+        """Find the streams that the request's tokens run through."""
+        table = _Table()
+        stream = self._root
+        offset = start = 0
+        for key, tokens in request.segments:
+            if tokens <= 0:
+                continue
+            if stream.children is None:
+                stream.children = {}
+            link = (start, key)
+            child = stream.children.get(link)
+            if child is None:
+                child = stream.children[link] = _Stream()
+            stream = child
+            offset += tokens
+            start = tokens
+            end = offset // self.block_size
+            if not table.streams or end > table.streams[-1][1]:
+                table.streams.append((stream, end))
+        table.named_tokens = offset
+        table.streams.append((_Stream(), _FAR))
+        return table
+
+    def _cut(self, part: _Part, at: int) -> _Part:
+        """Cut a held part in two; its holders keep both. Returns the high one."""
+        high = _Part(part.stream, at, part.hi, part.ref, part.born)
+        high.heir = part.heir
+        part.heir = high
+        part.hi = at
+        part.stream.parts.append(high)
+        return high
+
+    def _pick(self, part: _Part, a: int, b: int) -> _Part:
+        """Take blocks a..b-1 out of a free part; what is left keeps its place in the queue."""
+        if a == part.lo and b == part.hi:
+            _unlink(part)
+            return part
+        middle = _Part(part.stream, a, b, 0, part.born)
+        part.stream.parts.append(middle)
+        if b == part.hi:
+            part.hi = a
+            return middle
+        if a > part.lo:
+            low = _Part(part.stream, part.lo, a, 0, part.born)
+            part.stream.parts.append(low)
+            _link(low, part.after)
+        part.lo = b
+        return middle
+
+
+def _oldest(parts: list[_Part], j: int, stop: int) -> tuple[_Part | None, int]:
+    """The oldest copy of block j, and the first block (at most `stop`) that it is not the oldest of."""
+    best: _Part | None = None
+    for part in parts:
+        if part.lo <= j < part.hi and (best is None or part.born < best.born):
+            best = part
+    if best is None:
+        return None, j
+    b = best.hi if best.hi < stop else stop
+    if len(parts) > 1:
+        for part in parts:
+            if part.born < best.born and j < part.lo < b:
+                b = part.lo
+    return best, b
+
+
+def _last(held: list[tuple[_Part, int]]) -> _Part | None:
+    """The part that holds a request's last hashed block."""
+    if not held:
+        return None
+    part, hi = held[-1]
+    while part.hi < hi:
+        part = part.heir
+    return part
+
+
+def _link(part: _Part, after: _Part) -> None:
+    """Put a part into the free queue in front of `after`."""
+    before = after.before
+    before.after = part
+    part.before = before
+    part.after = after
+    after.before = part
+
+
+def _unlink(part: _Part) -> None:
+    """Take a part out of the free queue."""
+    part.before.after = part.after
+    part.after.before = part.before

@@ -1,0 +1,110 @@
+"""A call to an engine, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+Segments = Sequence[tuple[Hashable, int]]
+"""A chain of (id, tokens) that covers a request's tokens, prompt then answer, from the front.
+
+Two requests share their first k tokens exactly if their chains agree there: behind equal links,
+(id, n) names the first n tokens of the stream `id`. Tokens past the chain are the request's own.
+"""
+
+WAITING, PREFILLING, DECODING, DRAINING, FINISHED, CANCELLED, REJECTED = range(7)
+STATUS = ("waiting", "prefilling", "decoding", "draining", "finished", "cancelled", "rejected")
+
+
+class Request:
+    """
+    One call: the prompt and answer it has, when it came and, after the run, what happened.
+
+    Attributes:
+        id: its name, unique in a run; a string (ties under the priority policy go by it).
+        arrival_s: when it reached the engine.
+        prompt_tokens, output_tokens: lengths; the answer is cut at max_model_len.
+        priority: lower is more urgent (priority policy only).
+        segments: prefix identity, see `Segments`.
+        stop_token: the answer ends by a stop token, which asynchronous scheduling cannot foresee.
+        row: the caller's own number for it.
+        first_token_s, finish_s: None until they happen.
+        n_preemptions: how often it was preempted.
+        cached_tokens: tokens found in the prefix cache when first admitted; -1 until then.
+        total: prompt and answer in tokens once cut at max_model_len; 0 before submission.
+
+    """
+
+    __slots__ = (
+        "arrival_s",
+        "base",
+        "blocks",
+        "cached_tokens",
+        "computed",
+        "finish_at",
+        "finish_s",
+        "first_token_s",
+        "id",
+        "last_at",
+        "n_preemptions",
+        "output_tokens",
+        "paused_s",
+        "priority",
+        "prompt_tokens",
+        "row",
+        "segments",
+        "serial",
+        "state",
+        "stop_token",
+        "target",
+        "total",
+    )
+
+    def __init__(
+        self,
+        id: str,
+        arrival_s: float,
+        prompt_tokens: int,
+        output_tokens: int,
+        *,
+        priority: int = 0,
+        segments: Segments = (),
+        stop_token: bool = False,
+        row: int = -1,
+    ) -> None:
+        self.id = id
+        self.arrival_s = arrival_s
+        self.prompt_tokens = prompt_tokens
+        self.output_tokens = output_tokens
+        self.priority = priority
+        self.segments = segments
+        self.stop_token = stop_token
+        self.row = row
+        self.first_token_s: float | None = None
+        self.finish_s: float | None = None
+        self.n_preemptions = 0
+        self.cached_tokens = -1
+        self.total = 0
+        # What follows is the engine's own.
+        self.state = WAITING
+        self.target = (
+            prompt_tokens  # tokens known at admission; the next one is sampled when all are computed
+        )
+        self.computed = 0  # tokens computed, unless decoding
+        self.base = 0  # while decoding, tokens computed less the step counter
+        self.serial = -1  # order of admission: its place among the running
+        self.finish_at = -1  # the step that samples the last token
+        self.last_at = -1  # the last step it is scheduled in
+        self.paused_s = 0.0  # when its last token before a preemption came
+        self.blocks: Any = None  # its KV blocks under prefix caching
+
+    @property
+    def status(self) -> str:
+        """What it is doing or how it ended, one of `STATUS`."""
+        return STATUS[self.state]
+
+    def __repr__(self) -> str:
+        return (
+            f"Request({self.id!r}, arrival_s={self.arrival_s}, prompt_tokens={self.prompt_tokens}, "
+            f"output_tokens={self.output_tokens}, status={self.status!r})"
+        )

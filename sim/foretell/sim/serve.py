@@ -1,0 +1,60 @@
+"""Drive one engine through a list of calls."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+from foretell.models import StepCost
+from foretell.sim.config import EngineConfig
+from foretell.sim.engine import Engine, OnStep
+from foretell.sim.request import Request
+
+
+def serve(
+    requests: Iterable[Request],
+    config: EngineConfig,
+    cost: StepCost,
+    *,
+    cancels: Iterable[tuple[Request, float]] = (),
+    on_step: OnStep | None = None,
+) -> Engine:
+    """
+    Run one engine until all its calls have ended.
+
+    Args:
+        requests: in order of arrival; they join between steps, all that have arrived by then.
+        config: the engine's settings.
+        cost: seconds of a step.
+        cancels: (request, time at which its client gives up); a request that has not arrived by then
+            never does.
+        on_step: see `foretell.sim.engine.Engine`.
+
+    Returns:
+        The engine, for its totals; the requests carry what became of them.
+
+    """
+    engine = Engine(config, cost, on_step=on_step)
+    give_ups = sorted(cancels, key=lambda c: c[1])
+    gone = {id(r) for r, at in give_ups if at <= r.arrival_s}
+    calls: Iterator[Request] = iter(requests)
+    call = next(calls, None)
+    g = 0
+    while True:
+        arrives = call.arrival_s if call is not None else math.inf
+        leaves = give_ups[g][1] if g < len(give_ups) else math.inf
+        if arrives <= engine.wake and arrives <= leaves:
+            if call is None:
+                return engine
+            if id(call) not in gone:
+                engine.submit(call)
+            else:
+                engine.refuse(call)
+            call = next(calls, None)
+        elif leaves <= engine.wake:
+            engine.cancel(*give_ups[g])
+            g += 1
+        else:
+            engine.horizon = min(arrives, leaves)
+            engine.commit()
+            engine.plan()
