@@ -20,17 +20,23 @@ class Link:
     Attributes:
         name: its name in the catalogue.
         bandwidth_Bps: peak bytes a second of one accelerator in ONE direction.
-        latency_s: time of the smallest message, one way, between two accelerators.
+        latency_s: time that one hop adds to a collective, however small the message.
+        base_latency_s: time of a collective besides its hops, however small and whatever the ranks.
         sources: source and date of each field.
     """
 
     name: str
     bandwidth_Bps: float
     latency_s: float
+    base_latency_s: float = 0.0
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         _positive("link", self.name, bandwidth_Bps=self.bandwidth_Bps, latency_s=self.latency_s)
+        if not (_is_number(self.base_latency_s) and self.base_latency_s >= 0):
+            raise ValueError(
+                f"link {self.name}: base_latency_s: {self.base_latency_s!r} is not a finite number >= 0"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +76,10 @@ class Accelerator:
         memory_bytes: the memory a driver reports, or where the record says so, the marketed one.
         memory_Bps: peak memory bandwidth.
         peak_flops: dense peak by precision (a subset of PRECISIONS), multiply-add = 2, never with sparsity.
-        tdp_W: the board's maximum power.
-        idle_W: power at idle, None where nobody published it.
         link: name of the link inside its usual node.
         node: name of its usual node.
+        tdp_W: the board's maximum power, None where nobody published it.
+        idle_W: power at idle, None where nobody published it.
         price_usd_per_h: rent of one accelerator, None where unknown; its date is in `sources`.
         sources: source and date of each field.
     """
@@ -83,21 +89,15 @@ class Accelerator:
     memory_bytes: float
     memory_Bps: float
     peak_flops: Mapping[str, float] = field(hash=False)
-    tdp_W: float
     link: str
     node: str
+    tdp_W: float | None = None
     idle_W: float | None = None
     price_usd_per_h: float | None = None
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        _positive(
-            "hardware",
-            self.name,
-            memory_bytes=self.memory_bytes,
-            memory_Bps=self.memory_Bps,
-            tdp_W=self.tdp_W,
-        )
+        _positive("hardware", self.name, memory_bytes=self.memory_bytes, memory_Bps=self.memory_Bps)
         if not self.peak_flops:
             raise ValueError(f"hardware {self.name}: peak_flops is empty; give at least bf16 or fp32")
         for precision, flops in self.peak_flops.items():
@@ -106,10 +106,11 @@ class Accelerator:
                     f"hardware {self.name}: peak_flops.{precision}: not one of {', '.join(PRECISIONS)}"
                 )
             _positive("hardware", self.name, **{f"peak_flops.{precision}": flops})
-        if self.idle_W is not None:
-            _positive("hardware", self.name, idle_W=self.idle_W)
-            if self.idle_W > self.tdp_W:
-                raise ValueError(f"hardware {self.name}: idle_W {self.idle_W:g} exceeds tdp_W {self.tdp_W:g}")
+        for name, watts in (("tdp_W", self.tdp_W), ("idle_W", self.idle_W)):
+            if watts is not None:
+                _positive("hardware", self.name, **{name: watts})
+        if self.idle_W is not None and self.tdp_W is not None and self.idle_W > self.tdp_W:
+            raise ValueError(f"hardware {self.name}: idle_W {self.idle_W:g} exceeds tdp_W {self.tdp_W:g}")
         if self.price_usd_per_h is not None and not (
             _is_number(self.price_usd_per_h) and self.price_usd_per_h >= 0
         ):
@@ -159,7 +160,7 @@ def load_link(name: str) -> Link:
         ValueError: unknown name, or a record that is malformed.
     """
     record = read_record("links", name)
-    check_keys(record, ["name", "bandwidth_Bps", "latency_s"], ["sources"], f"link {name}")
+    check_keys(record, ["name", "bandwidth_Bps", "latency_s"], ["base_latency_s", "sources"], f"link {name}")
     return Link(**record)
 
 
@@ -181,8 +182,8 @@ def load_hardware(name: str, node: str | None = None) -> Hardware:
         ValueError: unknown name (the nearest are suggested), or a record that is malformed.
     """
     record = read_record("hardware", name)
-    required = ["name", "vendor", "memory_bytes", "memory_Bps", "peak_flops", "tdp_W", "link", "node"]
-    optional = ["idle_W", "price_usd_per_h", "launch_s", "host_s", "sources"]
+    required = ["name", "vendor", "memory_bytes", "memory_Bps", "peak_flops", "link", "node"]
+    optional = ["tdp_W", "idle_W", "price_usd_per_h", "launch_s", "host_s", "sources"]
     check_keys(record, required, optional, f"hardware {name}")
     if not isinstance(record["peak_flops"], dict):
         raise ValueError(

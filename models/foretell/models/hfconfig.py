@@ -155,7 +155,7 @@ def _quantized_dtype(method: str, quantization: Mapping[str, Any], fields: Field
     if method in ("fp8", "mxfp4"):
         return method
     if method in ("awq", "gptq"):
-        kinds = {(quantization.get("bits", quantization.get("w_bit")), "int")}
+        kinds: set[tuple[Any, Any]] = {(quantization.get("bits", quantization.get("w_bit")), "int")}
     elif method == "modelopt":
         algorithm = str(quantization.get("quant_algo", "")).lower()
         if algorithm not in ("fp8", "nvfp4"):
