@@ -148,21 +148,31 @@ class LogNormal:
 
     @classmethod
     def from_mean_and_median(
-        cls, mean: float, median: float, minimum: int = 1, maximum: int | None = None
+        cls, mean: float, p50: float, minimum: int = 1, maximum: int | None = None
     ) -> LogNormal:
-        """Make one by its mean and median before cutting: σ = √(2·ln(mean/median))."""
-        if not mean >= median > 0:
-            raise ValueError(f"lognormal: mean is {mean}, median {median}; a log-normal's mean is the larger")
-        return cls(median, math.sqrt(2 * math.log(mean / median)), minimum, maximum)
+        """Make one by its mean and median before cutting: σ = √(2·ln(mean/p50))."""
+        if not mean >= p50 > 0:
+            raise ValueError(f"lognormal: mean is {mean}, p50 {p50}; the mean of a log-normal is the larger")
+        return cls(p50, math.sqrt(2 * math.log(mean / p50)), minimum, maximum)
 
     @classmethod
     def from_percentiles(
-        cls, p50: float, p99: float, minimum: int = 1, maximum: int | None = None
+        cls,
+        p50: float,
+        p99: float | None = None,
+        p90: float | None = None,
+        minimum: int = 1,
+        maximum: int | None = None,
     ) -> LogNormal:
-        """Make one by its median and 99th percentile: σ = ln(p99/p50)/2.3263."""
-        if not p99 >= p50 > 0:
-            raise ValueError(f"lognormal: p50 is {p50}, p99 {p99}; they must be positive and in order")
-        return cls(p50, math.log(p99 / p50) / _Z99, minimum, maximum)
+        """Make one by its median and its 99th or 90th percentile: σ = ln(p/p50)/z."""
+        if (p99 is None) == (p90 is None):
+            raise ValueError("lognormal: give p50 and either p90 or p99")
+        high, z = (p90, _Z90) if p99 is None else (p99, _Z99)
+        if high is None or not high >= p50 > 0:
+            raise ValueError(
+                f"lognormal: p50 is {p50}, the high percentile {high}; they must be positive, in order"
+            )
+        return cls(p50, math.log(high / p50) / z, minimum, maximum)
 
     def sample(self, rng: np.random.Generator, size: int) -> IntArray:
         """Draw lengths."""
@@ -180,17 +190,20 @@ class LogNormal:
     def _moment(self, power: int) -> float:
         """E[X^power] of the law clipped to its bounds, in closed form."""
         if self.sigma == 0:
-            return float(min(max(self.median, self.minimum), self.maximum or math.inf)) ** power
+            held = min(max(self.median, self.minimum), math.inf if self.maximum is None else self.maximum)
+            return float(held**power)
         mu, sigma = math.log(self.median), self.sigma
         low = (math.log(self.minimum) - mu) / sigma
         high = math.inf if self.maximum is None else (math.log(self.maximum) - mu) / sigma
         inside = _phi(high - power * sigma) - _phi(low - power * sigma)
-        moment = math.exp(power * mu + (power * sigma) ** 2 / 2) * inside + self.minimum**power * _phi(low)
+        moment: float = math.exp(power * mu + (power * sigma) ** 2 / 2) * inside + self.minimum**power * _phi(
+            low
+        )
         return moment if self.maximum is None else moment + float(self.maximum) ** power * _phi(-high)
 
 
-_Z99 = 2.3263478740408408
-"""99th percentile of the standard normal."""
+_Z90, _Z99 = 1.2815515655446004, 2.3263478740408408
+"""90th and 99th percentile of the standard normal."""
 
 
 def _phi(x: float) -> float:
