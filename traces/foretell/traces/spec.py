@@ -253,6 +253,6 @@ def _whole(value: Any, where: str, least: int | None = None) -> int:
 
 
 def _nearest(name: Any, names: Any) -> str:
-    close = difflib.get_close_matches(str(name), list(names), n=1)
+    close = difflib.get_close_matches(str(name), list(names), n=1, cutoff=0.5)
     hint = f"did you mean {close[0]}? " if close else ""
     return f"; {hint}known: {', '.join(names)}"

@@ -43,14 +43,12 @@ def open_text(path: Path) -> TextIO:
 
     """
     try:
-        raw = path.open("rb")
+        with path.open("rb") as raw:
+            packed = raw.read(2) == b"\x1f\x8b"
+        binary: Any = gzip.open(path) if packed else path.open("rb")
     except OSError as error:
-        raise BadFileError(
-            path, None, None, f"cannot be opened ({error.strerror}); give a readable file"
-        ) from None
-    magic = raw.read(2)
-    raw.seek(0)
-    binary: Any = gzip.GzipFile(fileobj=raw) if magic == b"\x1f\x8b" else raw
+        message = f"cannot be opened ({error.strerror}); give a readable file"
+        raise BadFileError(path, None, None, message) from None
     return io.TextIOWrapper(binary, encoding="utf-8-sig", newline="")
 
 
