@@ -9,8 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """
-    The settings of one vLLM engine that its scheduler reads.
+    """The settings of one vLLM engine that its scheduler reads.
 
     Defaults are those of vLLM 0.32's scheduler where the device does not decide, with prefix caching
     and asynchronous scheduling off; presets (`foretell list presets`) give a server's.
@@ -90,8 +89,7 @@ class EngineConfig:
         return int(self.watermark * self.num_gpu_blocks)
 
     def rejects(self, prompt_tokens: int, output_tokens: int) -> str | None:
-        """
-        Why a request can never be served by this engine, or None if it can.
+        """Why a request can never be served by this engine, or None if it can.
 
         vLLM's scheduler would let such a request block its queue for ever; its server refuses it.
         """

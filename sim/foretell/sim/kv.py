@@ -15,7 +15,7 @@ class BlockPool(Protocol):
     """Whether the last look-up met an answer that is still being written, and so may hit more later."""
 
     def lookup(self, request: Request) -> tuple[int, int]:
-        """(hit, idle): blocks of the request's known tokens that are cached, and how many of them are free."""
+        """(hit, idle): blocks of the request's known tokens that are cached, and how many of those are free."""
 
     def admit(self, request: Request, hit: int) -> None:
         """Hold the first `hit` cached blocks for a request that starts (again)."""
@@ -34,8 +34,7 @@ class BlockPool(Protocol):
 
 
 class BlockCounter:
-    """
-    A pool in which blocks have no identity.
+    """A pool in which blocks have no identity.
 
     Args:
         blocks: usable blocks (the null block not counted).

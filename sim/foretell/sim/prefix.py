@@ -1,5 +1,4 @@
-"""
-KV blocks under prefix caching: vLLM's hits and its eviction order, kept as runs of blocks.
+"""KV blocks under prefix caching: vLLM's hits and its eviction order, kept as runs of blocks.
 
 vLLM keeps a queue of free blocks. Those without a hash stand in front, where only their number
 matters; behind them stand hashed ones, each request's from its last block to its first, in the
@@ -60,8 +59,7 @@ class _Table:
 
 
 class PrefixPool:
-    """
-    A pool whose full blocks can be hit by requests that share a prefix.
+    """A pool whose full blocks can be hit by requests that share a prefix.
 
     Args:
         blocks: usable blocks (the null block not counted).
@@ -99,8 +97,7 @@ class PrefixPool:
         self._tail.before = self._head
 
     def lookup(self, request: Request) -> tuple[int, int]:
-        """
-        (hit, idle): cached blocks at the front of the request's known tokens, and how many are free.
+        """(hit, idle): cached blocks at the front of the request's known tokens, and how many are free.
 
         At least one token is left to compute.
         """

@@ -17,8 +17,7 @@ STATUS = ("waiting", "prefilling", "decoding", "draining", "finished", "cancelle
 
 
 class Request:
-    """
-    One call: the prompt and answer it has, when it came and, after the run, what happened.
+    """One call: the prompt and answer it has, when it came and, after the run, what happened.
 
     Attributes:
         id: its name, unique in a run; a string (ties under the priority policy go by it).

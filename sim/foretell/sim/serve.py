@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from foretell.models import StepCost
 from foretell.sim.config import EngineConfig
 from foretell.sim.engine import Engine, OnStep
-from foretell.sim.request import Request
+from foretell.sim.request import CANCELLED, Request
 
 
 def serve(
@@ -19,8 +19,7 @@ def serve(
     cancels: Iterable[tuple[Request, float]] = (),
     on_step: OnStep | None = None,
 ) -> Engine:
-    """
-    Run one engine until all its calls have ended.
+    """Run one engine until all its calls have ended.
 
     Args:
         requests: in order of arrival; they join between steps, all that have arrived by then.
@@ -40,21 +39,24 @@ def serve(
     calls: Iterator[Request] = iter(requests)
     call = next(calls, None)
     g = 0
+    arrives = call.arrival_s if call is not None else math.inf
+    leaves = give_ups[0][1] if give_ups else math.inf
     while True:
-        arrives = call.arrival_s if call is not None else math.inf
-        leaves = give_ups[g][1] if g < len(give_ups) else math.inf
-        if arrives <= engine.wake and arrives <= leaves:
+        wake = engine.wake
+        if arrives <= wake and arrives <= leaves:
             if call is None:
                 return engine
-            if id(call) not in gone:
-                engine.submit(call)
+            if gone and id(call) in gone:
+                call.state = CANCELLED
             else:
-                engine.refuse(call)
+                engine.submit(call)
             call = next(calls, None)
-        elif leaves <= engine.wake:
+            arrives = call.arrival_s if call is not None else math.inf
+        elif leaves <= wake:
             engine.cancel(*give_ups[g])
             g += 1
+            leaves = give_ups[g][1] if g < len(give_ups) else math.inf
         else:
-            engine.horizon = min(arrives, leaves)
+            engine.horizon = arrives if arrives < leaves else leaves
             engine.commit()
             engine.plan()

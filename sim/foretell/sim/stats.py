@@ -9,16 +9,16 @@ from foretell.models import StepLoad
 
 @dataclass(slots=True)
 class EngineStats:
-    """
-    Totals over the steps of one engine.
+    """Totals over the steps of one engine.
 
     Attributes:
         kv_blocks: usable KV blocks.
         steps, busy_s: steps that were not empty, and the time they took.
-        prefill_tokens ... sampled: sums of the steps' `StepLoad` figures.
-        kv_block_seconds, running_seconds, waiting_seconds: integrals over the busy time of blocks in
-            use (cached ones that nobody holds not counted; exact to half a block within a run of
-            decoding), of requests running and of requests waiting.
+        prefill_tokens ... decode_context: sums of the steps' `StepLoad` figures.
+        prefill_sampled: prefill entries that sampled a token; every decoding entry does.
+        kv_block_seconds: integral over the busy time of the blocks in use (cached ones that nobody holds
+            not counted), taken as linear within a run of decoding.
+        queue_s: summed time between arrival, or preemption, and admission.
         preemptions: requests sent back to recompute.
         prompt_tokens, cached_tokens: prompt tokens first admitted, and those found in the prefix cache.
 
@@ -33,10 +33,9 @@ class EngineStats:
     prefill_seqs: int = 0
     decode_seqs: int = 0
     decode_context: int = 0
-    sampled: int = 0
+    prefill_sampled: int = 0
     kv_block_seconds: float = 0.0
-    running_seconds: float = 0.0
-    waiting_seconds: float = 0.0
+    queue_s: float = 0.0
     preemptions: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -51,5 +50,5 @@ class EngineStats:
             self.prefill_seqs,
             self.decode_seqs,
             self.decode_context,
-            self.sampled,
+            self.decode_seqs + self.prefill_sampled,
         )

@@ -1,5 +1,4 @@
-"""
-What an engine does only when it must look at requests one by one.
+"""What an engine does only when it must look at requests one by one.
 
 Stalls, preemptions and cancellations; and the listing of batches for who asks. Everything here may
 cost time proportional to the batch; `foretell.sim.engine` calls it only when one of these happens.
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
 
 
 def drop(engine: Engine, request: Request, scheduled: int) -> None:
-    """
-    Take a request from the running and free its blocks.
+    """Take a request from the running and free its blocks.
 
     Args:
         scheduled: tokens that the step being planned has already given it.
@@ -58,8 +56,7 @@ def preempt(engine: Engine, request: Request, scheduled: int = 0) -> None:
 
 
 def preempt_last(engine: Engine, need: int, chunks: Batch) -> None:
-    """
-    The running pass under FCFS when blocks run short and no threshold splits prompts.
+    """The running pass under FCFS when blocks run short and no threshold splits prompts.
 
     The victim is always the last of the running. Everybody before the one that cannot allocate has
     taken its blocks by then, so that counting says how many were taken when: whoever survives is a
@@ -90,8 +87,7 @@ def preempt_last(engine: Engine, need: int, chunks: Batch) -> None:
 
 
 def running_pass(engine: Engine, threshold: int) -> tuple[Batch, list[Request], bool]:
-    """
-    The running pass in list order, as vLLM walks it.
+    """The running pass in list order, as vLLM walks it.
 
     Returns:
         The entries, in order; the decoding requests left out for want of budget; whether anybody
