@@ -18,6 +18,7 @@ class Mla:
         kv_lora_rank: width of the cached latent.
         qk_nope_head_dim: part of a head's query and key without rotary embedding.
         qk_rope_head_dim: part with it, shared by all heads on the key side, and cached.
+
     """
 
     q_lora_rank: int | None
@@ -42,6 +43,7 @@ class Attention:
             all heads.
         sinks: one learned sink logit a head (gpt-oss).
         output_gate: a gate as wide as the heads, projected from the hidden state (lightning attention).
+
     """
 
     num_heads: int
@@ -133,6 +135,7 @@ class Mlp:
         bias: whether the matrices have biases (for experts, the router too).
         router_bias: a bias or score correction of one number an expert (DeepSeek-V3).
         shared_gate: a scalar gate on the shared expert (Qwen2-MoE).
+
     """
 
     intermediate_size: int
@@ -188,6 +191,7 @@ class LayerGroup:
         count: how many of them.
         attention, mlp: what each holds.
         norms: norms of the hidden size in each (2, or 4 where outputs are normed too).
+
     """
 
     count: int
@@ -219,6 +223,7 @@ class Architecture:
         sources: source and date of each field.
         unknown_fields: fields of the configuration that the parser neither used nor knows to be irrelevant.
         notes: what the parser approximated, one sentence each.
+
     """
 
     name: str
@@ -321,6 +326,7 @@ def load_architecture(name: str) -> Architecture:
 
     Raises:
         ValueError: unknown name (the nearest are suggested), or a record or configuration that is malformed.
+
     """
     from foretell.models.hf import architecture_from_hf  # it builds on this module
 

@@ -11,6 +11,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+SINGULAR = {"links": "link", "nodes": "node", "architectures": "model"}
+"""What a record of a kind is called in errors, where not as the kind itself."""
+
 
 @cache
 def list_records(kind: str) -> tuple[str, ...]:
@@ -26,12 +29,18 @@ def read_record(kind: str, name: str) -> dict[str, Any]:
 
     Raises:
         ValueError: no such record (the nearest names are suggested), or the file cannot be read or parsed.
+
     """
-    if name.endswith((".toml", ".json")) or "/" in name or "\\" in name:
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(
+            f"{SINGULAR.get(kind, kind)}: {name!r} is not a name; known: {', '.join(list_records(kind))}"
+        )
+    if name.endswith((".toml", ".json")) or (("/" in name or "\\" in name) and Path(name).exists()):
         return read_file(Path(name))
-    if name not in list_records(kind):
+    found = name.lower()
+    if found not in list_records(kind):
         raise ValueError(unknown_name(kind, name, list_records(kind)))
-    text = (files("foretell.models") / "data" / kind / f"{name}.toml").read_text(encoding="utf-8")
+    text = (files("foretell.models") / "data" / kind / f"{found}.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
 
 
@@ -40,6 +49,7 @@ def read_file(path: Path) -> dict[str, Any]:
 
     Raises:
         ValueError: the file is missing, unreadable or malformed.
+
     """
     if path.is_dir():
         path = path / "config.json"
@@ -60,13 +70,11 @@ def read_file(path: Path) -> dict[str, Any]:
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """Say in one line that a name is unknown and which known ones are nearest."""
     names = sorted(known)
-    lowered = name.lower()
+    lowered = name.lower().rsplit("/", 1)[-1]
     near = [other for other in names if lowered and lowered in other]
-    near += [
-        other for other in difflib.get_close_matches(lowered, names, n=3, cutoff=0.5) if other not in near
-    ]
+    near = near or difflib.get_close_matches(lowered, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near[:3])}?" if near else f"known: {', '.join(names)}"
-    return f"unknown {kind} {name!r}; {hint}"
+    return f"unknown {SINGULAR.get(kind, kind)} {name!r}; {hint}"
 
 
 def check_keys(

@@ -23,6 +23,7 @@ class Link:
         latency_s: time that one hop adds to a collective, however small the message.
         base_latency_s: time of a collective besides its hops, however small and whatever the ranks.
         sources: source and date of each field.
+
     """
 
     name: str
@@ -49,6 +50,7 @@ class Node:
         intra: the link between accelerators of the node.
         inter: the link between nodes, per accelerator.
         sources: source and date of each field.
+
     """
 
     name: str
@@ -82,6 +84,7 @@ class Accelerator:
         idle_W: power at idle, None where nobody published it.
         price_usd_per_h: rent of one accelerator, None where unknown; its date is in `sources`.
         sources: source and date of each field.
+
     """
 
     name: str
@@ -128,6 +131,7 @@ class Hardware:
         node: the node that holds it.
         launch_s: the least time of one kernel inside a step (graph-launched).
         host_s: the least time that the host spends on one engine step.
+
     """
 
     accelerator: Accelerator
@@ -158,6 +162,7 @@ def load_link(name: str) -> Link:
 
     Raises:
         ValueError: unknown name, or a record that is malformed.
+
     """
     record = read_record("links", name)
     check_keys(record, ["name", "bandwidth_Bps", "latency_s"], ["base_latency_s", "sources"], f"link {name}")
@@ -169,6 +174,7 @@ def load_node(name: str) -> Node:
 
     Raises:
         ValueError: unknown name, or a record that is malformed.
+
     """
     record = read_record("nodes", name)
     check_keys(record, ["name", "accelerators", "intra", "inter"], ["sources"], f"node {name}")
@@ -180,6 +186,7 @@ def load_hardware(name: str, node: str | None = None) -> Hardware:
 
     Raises:
         ValueError: unknown name (the nearest are suggested), or a record that is malformed.
+
     """
     record = read_record("hardware", name)
     required = ["name", "vendor", "memory_bytes", "memory_Bps", "peak_flops", "link", "node"]

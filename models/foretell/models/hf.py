@@ -25,6 +25,7 @@ def architecture_from_hf(config: Mapping[str, Any], name: str) -> Architecture:
 
     Raises:
         ValueError: unsupported model_type (the supported ones are named), or a field missing or malformed.
+
     """
     notes: list[str] = []
     fields = Fields(config, f"model {name}")
@@ -37,17 +38,20 @@ def architecture_from_hf(config: Mapping[str, Any], name: str) -> Architecture:
     if build is None:
         supported = ", ".join(sorted(FAMILIES))
         raise ValueError(f"model {name}: model_type {model_type!r} is not supported; supported: {supported}")
-    layers = build(fields, notes)
+    try:
+        layers = _grouped(build(fields, notes), norms=4 if model_type.startswith("gemma3") else 2)
+    except ValueError as error:
+        where = "" if str(error).startswith("model ") else f"model {name}: "
+        raise ValueError(f"{where}{error}") from None
     if fields.optional_int("num_nextn_predict_layers") or fields.flag("use_mtp"):
         notes.append("multi-token-prediction layers are left out")
     weight_dtype, quantized_parts = weight_format(config, fields, notes)
-    gemma = model_type.startswith("gemma3")
     return Architecture(
         name=name,
         hidden_size=fields.integer("hidden_size"),
         vocab_size=fields.integer("vocab_size"),
-        layers=_grouped(layers, norms=4 if gemma else 2),
-        tie_word_embeddings=fields.flag("tie_word_embeddings", gemma),
+        layers=layers,
+        tie_word_embeddings=fields.flag("tie_word_embeddings", model_type.startswith("gemma3")),
         max_position_embeddings=fields.integer("max_position_embeddings"),
         weight_dtype=weight_dtype,
         quantized_parts=quantized_parts,

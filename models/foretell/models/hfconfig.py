@@ -109,6 +109,7 @@ class Fields:
     def unread(self) -> tuple[str, ...]:
         """Name the fields that were neither read nor known to be irrelevant."""
         names = {name for name in self._config if name not in self._read and name not in IRRELEVANT}
+        names = {name for name in names if not name.endswith(("_token_id", "_token_index"))}
         if self._outer is not None:
             # The wrapper repeats fields of its text part, and adds those that join the two.
             names |= {name for name in self._outer.unread() if name not in self._read}
@@ -123,6 +124,7 @@ def weight_format(config: Mapping[str, Any], fields: Fields, notes: list[str]) -
 
     Raises:
         ValueError: an unsupported quantisation method or dtype.
+
     """
     quantization = config.get("quantization_config") or fields.get("quantization_config")
     if quantization is None:
