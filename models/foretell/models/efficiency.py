@@ -1,0 +1,112 @@
+"""How much of an accelerator's peaks real kernels reach, and how well we know it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+FRACTIONS = (
+    "gemm",
+    "moe",
+    "prefill_attention",
+    "decode_attention",
+    "memory",
+    "moe_memory",
+    "link",
+)
+OVERHEADS = ("launch_scale", "host_scale", "host_per_sequence_s")
+
+
+@dataclass(frozen=True, slots=True)
+class Efficiency:
+    """Fractions of peak by class of operator, and the overheads beside them.
+
+    Attributes:
+        gemm, moe, prefill_attention: of the peak FLOPS, for matrix multiplications, grouped ones of experts,
+            and attention.
+        memory, moe_memory, decode_attention: of the memory bandwidth, for weights and activations, experts'
+            weights, and the KV cache.
+        link: of a link's bandwidth.
+        launch_scale: least time of an operator over the hardware's launch time, for each of its kernels.
+        host_scale: host's visible time for a step over the hardware's host time.
+        host_per_sequence_s: host's time for every entry of a batch.
+        errors: relative standard error by name; a name that is absent is taken as known.
+        measured: whether the figures were fitted on this very accelerator.
+        source: where they come from.
+
+    Raises:
+        ValueError: a fraction outside (0, 1], an overhead or an error that is negative or not finite.
+
+    """
+
+    gemm: float
+    moe: float
+    prefill_attention: float
+    decode_attention: float
+    memory: float
+    moe_memory: float
+    link: float
+    launch_scale: float = 1.0
+    host_scale: float = 1.0
+    host_per_sequence_s: float = 0.0
+    errors: Mapping[str, float] = field(default_factory=dict, hash=False)
+    measured: bool = False
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        for name in FRACTIONS:
+            value = getattr(self, name)
+            if not 0 < value <= 1:
+                raise ValueError(f"efficiency {name}: {value!r} is not a fraction in (0, 1]")
+        for name in OVERHEADS:
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"efficiency {name}: {value!r} is not a finite number >= 0")
+        for name, value in self.errors.items():
+            if name not in FRACTIONS + OVERHEADS:
+                known = ", ".join(FRACTIONS + OVERHEADS)
+                known = ", ".join(FRACTIONS + OVERHEADS)
+                raise ValueError(f"efficiency errors: {name!r} is not one of {known}")
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"efficiency errors.{name}: {value!r} is not a finite number >= 0")
+
+    def compute_of(self, kind: str) -> float:
+        """Fraction of the peak FLOPS for a class of operator."""
+        return {"gemm": self.gemm, "memory": self.gemm, "moe": self.moe}.get(kind, self.prefill_attention)
+
+    def memory_of(self, kind: str) -> float:
+        """Fraction of the memory bandwidth for a class of operator."""
+        return {"moe": self.moe_memory, "decode_attention": self.decode_attention}.get(kind, self.memory)
+
+    def perturbed(self, rng: np.random.Generator) -> Efficiency:
+        """Draw every figure log-normally from its relative standard error; fractions never exceed 1."""
+        drawn: dict[str, float] = {}
+        for name in FRACTIONS + OVERHEADS:
+            sigma = math.sqrt(math.log1p(self.errors.get(name, 0.0) ** 2))
+            value = getattr(self, name) * math.exp(sigma * rng.standard_normal())
+            drawn[name] = min(value, 1.0) if name in FRACTIONS else value
+        return dataclasses.replace(self, **drawn)  # type: ignore[arg-type]
+
+
+def load_efficiency(accelerator: str) -> Efficiency:
+    """Load the bundled efficiencies: the fitted ones, with wider errors for accelerators outside the fit.
+
+    Which figures were fitted on what, and how well, stands in the data file.
+    """
+    record: dict[str, Any] = tomllib.loads(
+        (files("foretell.models") / "data" / "efficiency.toml").read_text(encoding="utf-8")
+    )
+    fitted = record["fitted"]
+    measured = accelerator in fitted.pop("accelerators")
+    errors = fitted.pop("errors")
+    if not measured:
+        least = record["elsewhere"]["least_error"]
+        errors = {name: max(error, least) for name, error in errors.items()}
+    return Efficiency(**fitted, errors=errors, measured=measured)

@@ -1,0 +1,63 @@
+"""Seconds of one operator: the roofline's answer, in a shape that a measured table can replace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from foretell.models.efficiency import Efficiency
+from foretell.models.operators import Operator
+
+
+class OperatorTime(NamedTuple):
+    """Seconds of one layer's operator by what could bound it; it takes the greatest of them."""
+
+    compute: Any
+    memory: Any
+    launch: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What an operator runs on.
+
+    Attributes:
+        memory_Bps: peak memory bandwidth.
+        peak_flops: dense peaks by precision.
+        efficiency: reached fractions of them.
+        launch_s: the least time of a kernel.
+
+    """
+
+    memory_Bps: float
+    peak_flops: Mapping[str, float] = field(hash=False)
+    efficiency: Efficiency
+    launch_s: float
+
+
+OperatorTimer = Callable[[Operator, Any, Any, Machine], OperatorTime]
+"""timer(operator, flops, bytes, machine): any pure function may stand here, scalars in or arrays."""
+
+
+def roofline_time(operator: Operator, flops: Any, num_bytes: Any, machine: Machine) -> OperatorTime:
+    """FLOPs over the reached peak, bytes over the reached bandwidth, and the launch floor of its kernels.
+
+    S. Williams, A. Waterman, D. Patterson, "Roofline", CACM 52(4), 2009. It never beats the peaks, as
+    efficiencies are at most 1.
+    """
+    return OperatorTime(
+        flops * seconds_per_flop(operator, machine),
+        num_bytes * seconds_per_byte(operator, machine),
+        operator.launches * machine.launch_s * (num_bytes > 0),
+    )
+
+
+def seconds_per_flop(operator: Operator, machine: Machine) -> float:
+    """Of the reached peak."""
+    return 1.0 / (machine.peak_flops[operator.precision] * machine.efficiency.compute_of(operator.kind))
+
+
+def seconds_per_byte(operator: Operator, machine: Machine) -> float:
+    """Of the reached bandwidth."""
+    return 1.0 / (machine.memory_Bps * machine.efficiency.memory_of(operator.kind))
