@@ -286,6 +286,51 @@ def test_plain_jsonl(tmp_path: Path) -> None:
     assert t.priority.tolist() == [2]
 
 
+SAMPLES = {
+    "csv": f"{PLAIN},prefix_group,prefix_tokens,session\na,0,9,2,g,4,s\nb,1.5,9,2,-1,0,\n",
+    "azure": "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.97,48,10\n"
+    "2023-11-16 18:17:04+00:00,3,8\n",
+    "burstgpt": "Timestamp,Model,Request tokens,Response tokens\n5,ChatGPT,472,18\n6.5,GPT-4,4,0\n",
+    "mooncake": '{"timestamp": 1, "input_length": 600, "output_length": 5, "hash_ids": [0, 1]}\n' * 2,
+    "jsonl": '{"arrival_s": 0, "prompt_tokens": 9, "output_tokens": 2, "prefix_chain": [["s", 4]]}\n',
+    "vllm-bench": '{"request_rate": "inf", "input_lens": [1, 2], "output_lens": [1, 2], '
+    '"start_times": [0, 1.5]}',
+    "guidellm": '{"benchmarks": [{"requests": {"successful": [{"request_start_time": 1, "prompt_tokens": 5, '
+    '"output_tokens": 3, "info": {"timings": {}}}]}}]}',
+    "inference-perf": '[{"start_time": 1.0, "info": {"input_tokens": 5, '
+    '"response_metrics": {"output_tokens": 2}}}]',
+}
+
+
+@pytest.mark.parametrize("format", SAMPLES)
+@pytest.mark.parametrize("told", [True, False])
+def test_samples_are_read(tmp_path: Path, format: str, told: bool) -> None:
+    assert len(read_trace(put(tmp_path, SAMPLES[format]), format if told else None)) >= 1
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(sorted(SAMPLES)),
+    st.sampled_from([None, *sorted(SAMPLES)]),
+    st.integers(0, 10**6),
+    st.integers(0, 12),
+    st.sampled_from(
+        ["", ",", "-", "nan", "null", "[]", "{}", '"', "\n", "1e999", "9" * 25, "x", ":", "true", "\x00"]
+    ),
+)
+def test_a_damaged_file_is_read_or_refused(
+    tmp_path: Path, sample: str, format: str | None, at: int, cut: int, put_in: str
+) -> None:
+    text = SAMPLES[sample]
+    at %= len(text)
+    path = put(tmp_path, text[:at] + put_in + text[at + cut :])
+    try:
+        assert len(read_trace(path, format)) >= 1
+    except ValueError as error:
+        assert "\n" not in str(error)
+        assert str(path) in str(error)
+
+
 names = st.text(
     st.characters(blacklist_categories=["Cs"], blacklist_characters="\x00\r\n"), min_size=1, max_size=6
 )

@@ -1,5 +1,4 @@
-"""
-When requests are asked: arrival processes.
+"""When requests are asked: arrival processes.
 
 A process is a frozen specification; `times` draws from it as a pure function of a numpy Generator. Every one
 draws unit-rate randomness and stretches time, so that two runs with the same seed and different rates share
@@ -28,8 +27,9 @@ class Arrivals(Protocol):
     def times(
         self, rng: np.random.Generator, num_requests: int | None = None, duration_s: float | None = None
     ) -> FloatArray:
-        """
-        Draw arrival times [s] in order, from 0: the first `num_requests`, those before `duration_s`, or both.
+        """Draw arrival times from 0 on, in order [s].
+
+        The first `num_requests`, those before `duration_s`, or what meets both.
 
         Raises:
             ValueError: neither bound is given.
@@ -39,8 +39,7 @@ class Arrivals(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Poisson:
-    """
-    Independent arrivals: exponential gaps, CV 1.
+    """Independent arrivals: exponential gaps, CV 1.
 
     Attributes:
         rate_per_s: mean rate, positive [requests/s].
@@ -66,8 +65,7 @@ class Poisson:
 
 @dataclass(frozen=True, slots=True)
 class Gamma:
-    """
-    Gamma gaps, with vLLM's burstiness: the shape of the gamma, so that CV = 1/√burstiness.
+    """Gamma gaps, with vLLM's burstiness: the shape of the gamma, so that CV = 1/√burstiness.
 
     1 is Poisson, below 1 burstier, above 1 more regular (vllm bench serve --burstiness).
 
@@ -99,8 +97,7 @@ class Gamma:
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """
-    One request every 1/rate seconds, the first at 0.
+    """One request every 1/rate seconds, the first at 0.
 
     Attributes:
         rate_per_s: rate, positive [requests/s].
@@ -129,8 +126,7 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Mmpp:
-    """
-    Markov-modulated Poisson process: a Poisson process whose rate jumps between states.
+    """Markov-modulated Poisson process: a Poisson process whose rate jumps between states.
 
     It stays in a state for an exponential time, then jumps to any other one with equal chance; the first
     state is drawn from the long-run shares of time, so that the process is stationary.
@@ -189,8 +185,7 @@ class Mmpp:
 
 @dataclass(frozen=True, slots=True)
 class Diurnal:
-    """
-    Poisson arrivals whose rate follows the hour: a sine, or factors for equal parts of the period.
+    """Poisson arrivals whose rate follows the hour: a sine, or factors for equal parts of the period.
 
     rate(t) = rate_per_s·(1 + amplitude·cos(2π(t − peak_s)/period_s)), or rate_per_s·factor of the part that
     t lies in, factors scaled to mean 1. Drawn exactly, by inverting the expected count.
@@ -255,8 +250,7 @@ class Diurnal:
 
 @dataclass(frozen=True, slots=True)
 class ClosedLoop:
-    """
-    A fixed number of users: the next request is asked when one has finished.
+    """A fixed number of users: the next request is asked when one has finished.
 
     Its trace has every arrival at 0; `Trace.concurrency` carries the bound to the simulator.
 

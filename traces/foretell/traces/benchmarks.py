@@ -1,5 +1,4 @@
-"""
-Results of load generators, read back as traces: vllm bench serve, guidellm, inference-perf.
+"""Results of load generators, read back as traces: vllm bench serve, guidellm, inference-perf.
 
 They are replayed open loop, at the times at which the requests were sent. Failed requests are dropped and
 counted in the notes; times are put in order and start at 0.
@@ -20,8 +19,7 @@ from foretell.traces.textjson import json_document, number, whole
 
 
 def read_vllm_bench(path: Path) -> Trace:
-    """
-    Read the JSON of `vllm bench serve --save-result --save-detailed`.
+    """Read the JSON of `vllm bench serve --save-result --save-detailed`.
 
     Without start_times (older versions) the arrivals are known only at request_rate inf: all at 0, with
     max_concurrency as the bound of a closed loop.
@@ -30,7 +28,7 @@ def read_vllm_bench(path: Path) -> Trace:
         ValueError: not detailed, or paced without start_times.
 
     """
-    result = json_document(path)
+    result = _mapping(json_document(path))
     for key in ("input_lens", "output_lens"):
         if not isinstance(result.get(key), list):
             message = "missing; save the result with --save-result --save-detailed"
@@ -38,6 +36,8 @@ def read_vllm_bench(path: Path) -> Trace:
     prompts, outputs, starts = result["input_lens"], result["output_lens"], result.get("start_times")
     bound, rate = result.get("max_concurrency"), result.get("request_rate", "inf")
     notes: tuple[str, ...] = ()
+    if not isinstance(starts, list | None):
+        raise BadFileError(path, None, "start_times", "not a list of times")
     if starts is None:
         if not (rate in ("inf", "Infinity") or rate == math.inf):
             message = f"missing, and request_rate is {rate}: arrivals are unknown; save with a newer vLLM"
@@ -59,24 +59,24 @@ def read_vllm_bench(path: Path) -> Trace:
 
 
 def read_guidellm(path: Path) -> Trace:
-    """
-    Read the benchmarks.json of guidellm, when it holds one benchmark.
+    """Read the benchmarks.json of guidellm, when it holds one benchmark.
 
     Raises:
         ValueError: several benchmarks (a sweep): which one is meant is for the user to say.
 
     """
-    benchmarks = json_document(path).get("benchmarks")
+    benchmarks = _mapping(json_document(path)).get("benchmarks")
     if not isinstance(benchmarks, list) or len(benchmarks) != 1:
         count = len(benchmarks) if isinstance(benchmarks, list) else "no"
         message = f"{count} benchmarks; keep the one to replay"
         raise BadFileError(path, None, "benchmarks", message)
-    requests = benchmarks[0].get("requests")
-    done = requests.get("successful") if isinstance(requests, dict) else None
+    requests = _mapping(_mapping(benchmarks[0]).get("requests"))
+    done = requests.get("successful")
     if not isinstance(done, list):
         raise BadFileError(path, None, "requests.successful", "missing; save the requests with the report")
-    failed = sum(len(requests.get(kind) or ()) for kind in ("errored", "incomplete"))
-    rows = [_guidellm_row(item) for item in done]
+    others = (requests.get(kind) for kind in ("errored", "incomplete"))
+    failed = sum(len(items) for items in others if isinstance(items, list))
+    rows = [_guidellm_row(_mapping(item)) for item in done]
     notes = (f"dropped {failed} requests that did not succeed",) if failed else ()
     return _from_rows(path, rows, ("request_start_time", "prompt_tokens", "output_tokens"), notes)
 
@@ -98,15 +98,16 @@ def _usage(item: Mapping[str, Any], key: str) -> Any:
 
 
 def read_inference_perf(path: Path) -> Trace:
-    """
-    Read inference-perf's per_request_lifecycle_metrics.json.
+    """Read inference-perf's per_request_lifecycle_metrics.json.
 
     Output lengths are the server's where it reported them, else the tool's own recount, which may differ.
     """
     items = json_document(path)
+    if not isinstance(items, list):
+        raise BadFileError(path, None, None, "not a list of requests; inference-perf writes one")
     rows, failed, recounted = [], 0, 0
-    for item in items:
-        info = item.get("info") or {}
+    for item in map(_mapping, items):
+        info = _mapping(item.get("info"))
         if item.get("error") or not info:
             failed += 1
             continue
@@ -170,5 +171,10 @@ def _first(*values: Any) -> Any:
 
 def _path(item: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
     for key in keys:
-        item = item.get(key) or {}
+        item = _mapping(item.get(key))
     return item
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """Return an object as it is, and anything else as one without keys."""
+    return value if isinstance(value, dict) else {}

@@ -14,8 +14,7 @@ _WINDOW_S = 60.0
 
 
 def summary(trace: Trace) -> dict[str, Any]:
-    """
-    Describe a trace.
+    """Describe a trace.
 
     Returns:
         requests; duration_s (first to last arrival), request_rate_per_s and interarrival_cv, over the

@@ -1,5 +1,4 @@
-"""
-Made-up traces: arrivals, lengths, shared prefixes and conversations, from one seed.
+"""Made-up traces: arrivals, lengths, shared prefixes and conversations, from one seed.
 
 Each ingredient has a random stream of its own, spawned from the seed in a fixed order: changing one of them
 (twice the rate, longer prompts) leaves the draws of the others as they were.
@@ -23,8 +22,7 @@ _STREAMS = ("arrivals", "lengths", "prefixes", "turns", "thinking", "priorities"
 
 @dataclass(frozen=True, slots=True)
 class Prefixes:
-    """
-    Shared prompt prefixes, such as system prompts, put before what the lengths draw.
+    """Shared prompt prefixes, such as system prompts, put before what the lengths draw.
 
     Group k of 1..groups is drawn with chance ∝ 1/k^zipf; a request has one with chance `share`.
 
@@ -73,8 +71,7 @@ class Durations(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FixedTime:
-    """
-    Always the same time.
+    """Always the same time.
 
     Attributes:
         seconds: the time, 0 or more [s].
@@ -94,8 +91,7 @@ class FixedTime:
 
 @dataclass(frozen=True, slots=True)
 class ExponentialTime:
-    """
-    Exponential times.
+    """Exponential times.
 
     Attributes:
         mean_s: mean, 0 or more [s].
@@ -115,8 +111,7 @@ class ExponentialTime:
 
 @dataclass(frozen=True, slots=True)
 class LogNormalTime:
-    """
-    Log-normal times.
+    """Log-normal times.
 
     Attributes:
         median_s: median, positive [s].
@@ -140,8 +135,7 @@ class LogNormalTime:
 
 @dataclass(frozen=True, slots=True)
 class Geometric:
-    """
-    A geometric number of turns: after each, the conversation goes on with chance 1 − 1/average.
+    """A geometric number of turns: after each, the conversation goes on with chance 1 − 1/average.
 
     Attributes:
         average: mean number of turns, at least 1.
@@ -169,8 +163,7 @@ class Geometric:
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """
-    Conversations: the arrivals are those of their first turns, and each turn's prompt holds the history.
+    """Conversations: the arrivals are those of their first turns, and each turn's prompt holds the history.
 
     Attributes:
         turns: distribution of the number of turns.
@@ -196,8 +189,7 @@ def generate(
     priorities: Mapping[int, float] | None = None,
     name: str = "generated",
 ) -> Trace:
-    """
-    Make up a trace.
+    """Make up a trace.
 
     Args:
         arrivals: when requests (with sessions: conversations) begin, or a closed loop.

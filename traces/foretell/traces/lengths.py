@@ -1,5 +1,4 @@
-"""
-How long prompts and answers are: distributions with their theoretical mean and variance.
+"""How long prompts and answers are: distributions with their theoretical mean and variance.
 
 Lengths are whole tokens, at least 1. `mean` and `variance` are those of the continuous law before rounding
 where the law is continuous (rounding shifts the mean by less than 0.5 and adds about 1/12 to the variance).
@@ -31,8 +30,7 @@ class Lengths(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """
-    Always the same length.
+    """Always the same length.
 
     Attributes:
         tokens: the length, at least 1.
@@ -59,8 +57,7 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True)
 class Uniform:
-    """
-    Every whole length from low to high, both included, with equal chance.
+    """Every whole length from low to high, both included, with equal chance.
 
     Attributes:
         low: least length, at least 1.
@@ -79,8 +76,7 @@ class Uniform:
 
     @classmethod
     def around(cls, tokens: int, range_ratio: float) -> Uniform:
-        """
-        Return vLLM's random data set: from L·(1 − ratio) to L·(1 + ratio) (--random-range-ratio).
+        """Return vLLM's random data set: from L·(1 − ratio) to L·(1 + ratio) (--random-range-ratio).
 
         Args:
             tokens: the middle, L.
@@ -114,8 +110,7 @@ class Uniform:
 
 @dataclass(frozen=True, slots=True)
 class LogNormal:
-    """
-    Log-normal lengths, cut to [minimum, maximum] by moving what lies outside to the edge.
+    """Log-normal lengths, cut to [minimum, maximum] by moving what lies outside to the edge.
 
     Attributes:
         median: exp(μ), positive [tokens].
@@ -212,8 +207,7 @@ def _phi(x: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Independent:
-    """
-    Prompt and answer lengths drawn apart.
+    """Prompt and answer lengths drawn apart.
 
     Attributes:
         prompt: distribution of prompt lengths.
@@ -236,8 +230,7 @@ class Independent:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Empirical:
-    """
-    Pairs of lengths resampled together from a trace, so that their dependence is kept.
+    """Pairs of lengths resampled together from a trace, so that their dependence is kept.
 
     Attributes:
         prompt_tokens: prompt lengths of the pairs.

@@ -1,5 +1,4 @@
-"""
-The canonical columns in a plain CSV or JSONL file, read and written.
+"""The canonical columns in a plain CSV or JSONL file, read and written.
 
 id, arrival_s, prompt_tokens, output_tokens, and optionally prefix_group, prefix_tokens (the first
 prefix_tokens tokens are those of stream prefix_group; empty or -1 is none), prefix_chain (several segments,
@@ -188,8 +187,7 @@ class _ChainParser:
 
 
 def write_csv(trace: Trace, path: str | os.PathLike[str]) -> None:
-    """
-    Write a trace as a plain CSV file (`concurrency` and notes are not kept). Nothing partial is left.
+    """Write a trace as a plain CSV file (`concurrency` and notes are not kept). Nothing partial is left.
 
     Raises:
         OSError: the place cannot be written.

@@ -36,8 +36,7 @@ _SNIFFED = 1 << 16
 
 
 def read_trace(path: str | os.PathLike[str], format: str | None = None) -> Trace:
-    """
-    Read a trace file, gzip or not.
+    """Read a trace file, gzip or not.
 
     Args:
         path: the file.
@@ -58,8 +57,7 @@ def read_trace(path: str | os.PathLike[str], format: str | None = None) -> Trace
 
 
 def detect_format(path: Path) -> str:
-    """
-    Tell the format of a trace file from its first lines.
+    """Tell the format of a trace file from its first lines.
 
     Raises:
         ValueError: empty, or nothing known.

@@ -1,5 +1,4 @@
-"""
-Traces from the mappings of a scenario file.
+"""Traces from the mappings of a scenario file.
 
 arrivals: {process: poisson, rate_per_s: 2}
 lengths: {preset: sharegpt}            # or {prompt: 512, output: {lognormal: {mean: 200, sigma: 0.7}}}
@@ -51,8 +50,7 @@ _WHOLE = {"concurrency", "groups", "tokens"}
 
 
 def trace_from_spec(spec: Mapping[str, Any], seed: int | np.random.SeedSequence = 0) -> Trace:
-    """
-    Make the trace that a scenario's workload describes; see the module for its fields.
+    """Make the trace that a scenario's workload describes; see the module for its fields.
 
     Args:
         spec: the mapping, as YAML or TOML gives it.
@@ -113,8 +111,7 @@ def presets() -> dict[str, dict[str, Any]]:
 
 
 def preset(name: str) -> law.Independent:
-    """
-    Return a bundled pair of length laws.
+    """Return a bundled pair of length laws.
 
     Raises:
         ValueError: no preset of that name.

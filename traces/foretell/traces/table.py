@@ -1,5 +1,4 @@
-"""
-The canonical trace: one table of requests, in numpy columns.
+"""The canonical trace: one table of requests, in numpy columns.
 
 Each row is a request: when it is asked, how long its prompt and its answer are, and optionally what it
 shares with others. A trace is checked when it is made, so that everything downstream may trust it.
@@ -47,8 +46,7 @@ class TraceError(ValueError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trace:
-    """
-    Who asks what, when. Columns are of equal length; optional ones are None when absent.
+    """Who asks what, when. Columns are of equal length; optional ones are None when absent.
 
     Two requests share their first k tokens iff their chains in `segments` agree there: (id, n) after the
     same parents names the first n tokens of stream id. Tokens past the chain belong to the request alone.
@@ -120,8 +118,7 @@ class Trace:
         return self.request_id if self.request_id is not None else [f"r{i}" for i in range(len(self))]
 
     def take(self, rows: npt.ArrayLike) -> Trace:
-        """
-        Return the trace of these rows (indices, or a boolean mask), in that order.
+        """Return the trace of these rows (indices, or a boolean mask), in that order.
 
         Raises:
             ValueError: the order leaves the arrivals unsorted.
@@ -242,8 +239,7 @@ def _as_array(values: Any, dtype: type, column: str) -> npt.NDArray[Any]:
 
 
 def concat(traces: Iterable[Trace], order: IntArray | None = None) -> Trace:
-    """
-    Put traces one after the other, as they are; see `merge` for overlaying them on one clock.
+    """Put traces one after the other, as they are; see `merge` for overlaying them on one clock.
 
     Args:
         traces: at least one; a column that some lack is filled with its neutral value.

@@ -1,5 +1,4 @@
-"""
-Text files of traces: opening them (gzip or not) and reading columns out of CSV in chunks.
+"""Text files of traces: opening them (gzip or not) and reading columns out of CSV in chunks.
 
 Chunks keep the memory of a million rows near that of its arrays; only when something is wrong is the file
 read a second time, to tell the line.
@@ -19,7 +18,7 @@ import numpy as np
 
 from foretell.traces.table import FloatArray, IntArray, Trace, TraceError
 
-_CHUNK = 20_000
+_CHUNK = 2_000  # rows; small enough for the cells to stay in the processor's cache
 
 
 class BadFileError(ValueError):
@@ -31,12 +30,12 @@ class BadFileError(ValueError):
             place.append(f"line {line}")
         if column is not None:
             place.append(f"column {column}")
-        super().__init__(f"{', '.join(place)}: {message}")
+        told = " ".join(message.split())  # what is quoted from the file may hold line ends, or all of it
+        super().__init__(f"{', '.join(place)}: {told if len(told) <= 400 else told[:400] + ' ...'}")
 
 
 def open_text(path: Path) -> TextIO:
-    """
-    Open a text file, decompressing it when it is a gzip file whatever its name.
+    """Open a text file, decompressing it when it is a gzip file whatever its name.
 
     Raises:
         ValueError: no such file, or not a file.
@@ -45,7 +44,7 @@ def open_text(path: Path) -> TextIO:
     try:
         with path.open("rb") as raw:
             packed = raw.read(2) == b"\x1f\x8b"
-        binary: Any = gzip.open(path) if packed else path.open("rb")
+        binary: Any = gzip.open(path) if packed else path.open("rb")  # noqa: SIM115  closed by the wrapper
     except OSError as error:
         message = f"cannot be opened ({error.strerror}); give a readable file"
         raise BadFileError(path, None, None, message) from None
@@ -91,8 +90,7 @@ def texts() -> Parser:
 
 
 def read_columns(path: Path, parsers: Mapping[str, Parser], wanted: Mapping[str, str]) -> dict[str, Any]:
-    """
-    Read the columns of a CSV file that have a parser and are in its header.
+    """Read the columns of a CSV file that have a parser and are in its header.
 
     Args:
         path: the file.
@@ -110,10 +108,10 @@ def read_columns(path: Path, parsers: Mapping[str, Parser], wanted: Mapping[str,
         pieces: dict[str, list[Any]] = {name: [] for name in index}
         done = 0
         for chunk in _chunks(rows, path):
-            for offset, row in enumerate(chunk):
-                if len(row) != len(header):
-                    message = f"{len(row)} cells; the header has {len(header)}"
-                    raise BadFileError(path, csv_line(path, done + offset), None, message)
+            if set(map(len, chunk)) != {len(header)}:
+                offset, cells = next((i, len(r)) for i, r in enumerate(chunk) if len(r) != len(header))
+                message = f"{cells} cells; the header has {len(header)}"
+                raise BadFileError(path, csv_line(path, done + offset), None, message)
             columns = list(zip(*chunk, strict=True))
             for name, at in index.items():
                 try:
@@ -148,8 +146,7 @@ def checked(
     source_names: Mapping[str, str],
     columns: Mapping[str, Any],
 ) -> Trace:
-    """
-    Make the trace of these columns, telling what is wrong in the file's own terms.
+    """Make the trace of these columns, telling what is wrong in the file's own terms.
 
     Args:
         path: the file.

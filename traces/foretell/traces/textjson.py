@@ -13,8 +13,7 @@ from foretell.traces.textfile import BadFileError, open_text
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """
-    Yield (line, object) for each line that is not blank.
+    """Yield (line, object) for each line that is not blank.
 
     Raises:
         ValueError: a line is not a JSON object.
@@ -36,8 +35,7 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def json_document(path: Path) -> Any:
-    """
-    Return the one JSON value that a file holds.
+    """Return the one JSON value that a file holds.
 
     Raises:
         ValueError: it is not JSON.
@@ -55,8 +53,7 @@ def json_document(path: Path) -> Any:
 def number(
     path: Path, line: int | None, column: str, item: Mapping[str, Any], key: str | None = None
 ) -> float:
-    """
-    Return a finite number out of a JSON object.
+    """Return a finite number out of a JSON object.
 
     Args:
         path: the file, for the message.
@@ -79,4 +76,6 @@ def whole(path: Path, line: int | None, column: str, item: Mapping[str, Any], ke
     value = number(path, line, column, item, key)
     if value != int(value):
         raise BadFileError(path, line, column, f"{value!r} is not a whole number")
+    if abs(value) >= 2**63:
+        raise BadFileError(path, line, column, f"{value!r} is too large; it must be below 2**63")
     return int(value)

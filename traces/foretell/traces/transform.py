@@ -83,8 +83,9 @@ def _stretched(chain: Chain, prompt: int, by: float, by_output: float, room: int
 
 
 def merge(*traces: Trace) -> Trace:
-    """
-    Overlay traces on one clock. Ids, sessions and streams of trace i are renamed "i/...": nothing is shared.
+    """Overlay traces on one clock.
+
+    Ids, sessions and streams of trace i are renamed "i/...": the traces share no prefix.
 
     Raises:
         ValueError: a closed loop (which has no clock of its own), or no trace at all.
