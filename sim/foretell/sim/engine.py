@@ -90,6 +90,7 @@ class Engine:
         "pausing",
         "phase",
         "pool",
+        "prefix",
         "priority",
         "reserve",
         "run",
@@ -128,14 +129,15 @@ class Engine:
         self.priority = config.scheduling_policy == "priority"
         usable = config.num_gpu_blocks - 1
         self.most = usable * config.block_size + 1  # tokens of a request; its last one is never computed
+        self.prefix = config.enable_prefix_caching
         self.pool: BlockPool = (
             PrefixPool(usable, config.block_size, self.hashed_now)
-            if config.enable_prefix_caching
+            if self.prefix
             else BlockCounter(usable, config.block_size)
         )
         self.stats = EngineStats(kv_blocks=usable)
         # Requests.
-        self.running: dict[Request, None] = {}  # in order of admission
+        self.running: dict[Request, Any] = {}  # in order of admission
         self.partials: list[Request] = []  # those of them that have not computed all they know
         self.draining: list[Request] = []  # those whose last token is scheduled and not delivered
         self.waiting: Any = [] if self.priority else deque()  # ended ones may linger in it
@@ -218,7 +220,10 @@ class Engine:
             last, serial, request = heapq.heappop(heap)
             if request.serial != serial or request.last_at != last:
                 continue  # preempted, cancelled or stalled since
-            self.stop_decoding(request)
+            c = request.computed = request.base + step
+            self.n_decoding -= 1
+            self.context -= c
+            self.phase[request.base % self.block_size] -= 1
             if request.finish_at <= delivered:
                 done.append(request)
             else:
@@ -227,10 +232,11 @@ class Engine:
         if done:
             if self.lag:
                 done.sort(key=_serial)
+            running = self.running
+            release = self.pool.release
             for request in done:
-                if request in self.running:
-                    del self.running[request]
-                    self.pool.release(request, request.computed, request.total - 1)
+                if running.pop(request, self) is None:
+                    release(request, request.computed, request.total - 1)
                 else:  # preempted while its last token was in flight
                     self.n_waiting -= 1
                 request.state = FINISHED
@@ -239,9 +245,7 @@ class Engine:
             self.outstanding -= len(done)
         return done
 
-    def plan(self) -> None:
-        """Decide the next step, or a run of steps in which everybody decodes; sets `wake`."""
-        schedule.plan(self)
+    plan = schedule.plan
 
     def start_decoding(self, request: Request, step: int, end: float) -> None:
         """All that the request knows is computed in `step`, which samples its next token."""
@@ -263,13 +267,6 @@ class Engine:
         heapq.heappush(self.ends_at, (last, request.serial, request))
         if request.segments:
             self.pool.follow(request)
-
-    def stop_decoding(self, request: Request) -> None:
-        """Take a request out of the figures of those that decode; `computed` is its own again."""
-        c = request.computed = request.base + self.step
-        self.n_decoding -= 1
-        self.context -= c
-        self.phase[request.base % self.block_size] -= 1
 
     def hashed_now(self, request: Request) -> int:
         """Tokens of a decoding or draining request that others can hit in the waiting pass."""

@@ -25,6 +25,7 @@ class Request:
         prompt_tokens, output_tokens: lengths; the answer is cut at max_model_len.
         priority: lower is more urgent (priority policy only).
         segments: prefix identity, see `Segments`.
+        session: the conversation it belongs to, for routers; "" for none.
         stop_token: the answer ends by a stop token, which asynchronous scheduling cannot foresee.
         row: the caller's own number for it.
         first_token_s, finish_s: None until they happen.
@@ -53,6 +54,7 @@ class Request:
         "row",
         "segments",
         "serial",
+        "session",
         "state",
         "stop_token",
         "target",
@@ -65,11 +67,12 @@ class Request:
         arrival_s: float,
         prompt_tokens: int,
         output_tokens: int,
+        row: int = -1,
         *,
         priority: int = 0,
         segments: Segments = (),
+        session: str = "",
         stop_token: bool = False,
-        row: int = -1,
     ) -> None:
         self.id = id
         self.arrival_s = arrival_s
@@ -77,6 +80,7 @@ class Request:
         self.output_tokens = output_tokens
         self.priority = priority
         self.segments = segments
+        self.session = session
         self.stop_token = stop_token
         self.row = row
         self.first_token_s: float | None = None

@@ -104,6 +104,7 @@ def _admit(engine: Engine, start: float, room: int, threshold: int, chunks: Batc
         chunks: the step's entries; those admitted are added.
     """
     pool = engine.pool
+    prefix = engine.prefix
     size = engine.block_size
     running = engine.running
     waiting = engine.waiting
@@ -112,9 +113,13 @@ def _admit(engine: Engine, start: float, room: int, threshold: int, chunks: Batc
     while room > 0 and slots > 0 and engine.n_waiting:
         head: Request = waiting[0][-1] if engine.priority else waiting[0]
         if head.state == WAITING:
-            hit, idle = pool.lookup(head)
-            c = hit * size
-            n = head.target - c
+            if prefix:
+                hit, idle = pool.lookup(head)
+                c = hit * size
+                n = head.target - c
+            else:
+                hit = idle = c = 0
+                n = head.target
             if 0 < threshold < n:
                 n = threshold
             if n > room:
@@ -131,7 +136,8 @@ def _admit(engine: Engine, start: float, room: int, threshold: int, chunks: Batc
             if hit:
                 pool.admit(head, hit)
             pool.take(blocks)
-            pool.hash(head, c + n)
+            if prefix:
+                pool.hash(head, c + n)
             running[head] = None
             head.state = PREFILLING
             head.computed = c + n

@@ -23,8 +23,11 @@ def drop(engine: Engine, request: Request, scheduled: int) -> None:
 
     """
     if request.state == DECODING:
-        engine.stop_decoding(request)
-        computed = request.computed + scheduled
+        c = request.base + engine.step
+        engine.n_decoding -= 1
+        engine.context -= c
+        engine.phase[request.base % engine.block_size] -= 1
+        computed = c + scheduled
         hashed = max(request.target, computed - engine.lag)
     elif request.state == PREFILLING:
         engine.partials.remove(request)

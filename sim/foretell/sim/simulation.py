@@ -1,0 +1,193 @@
+"""Simulate a trace on a fleet of engines, and what came of every request."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from foretell.models import StepCost
+from foretell.sim.cluster import Calls, drive
+from foretell.sim.config import EngineConfig
+from foretell.sim.engine import Batch, Engine
+from foretell.sim.request import CANCELLED, FINISHED, Request
+from foretell.sim.routers import Router, make_router
+from foretell.sim.stats import EngineStats
+from foretell.traces import Trace
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+OnReplicaStep = Callable[[int, int, float, float, Batch], None]
+"""Called for every step with (replica, number, start_s, end_s, batch)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What came of every request of a trace, by row, and the totals of every engine.
+
+    Attributes:
+        arrival_s: when it reached its engine; for a turn of a session or a row of a closed loop that
+            is when it was asked.
+        first_token_s, finish_s: NaN where they did not happen.
+        prompt_tokens, output_tokens: lengths, the answer as far as max_model_len allowed.
+        n_preemptions, cached_tokens: as in `Request`.
+        replica: index of the engine; -1 if it was never asked.
+        status: 0 finished, 1 cancelled, 2 rejected.
+        engines: totals by replica.
+        itl: (gap_s, count) of the gaps between successive tokens, if recorded.
+        trace: the workload.
+    """
+
+    arrival_s: Floats
+    first_token_s: Floats
+    finish_s: Floats
+    prompt_tokens: Ints
+    output_tokens: Ints
+    n_preemptions: Ints
+    cached_tokens: Ints
+    replica: Ints
+    status: npt.NDArray[np.int8]
+    engines: tuple[EngineStats, ...]
+    itl: tuple[Floats, Ints] | None = field(default=None, repr=False)
+    trace: Trace | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.arrival_s)
+
+    def ids(self) -> Sequence[str]:
+        """The requests' names."""
+        return self.trace.ids() if self.trace is not None else [f"r{i}" for i in range(len(self))]
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame, one row a request."""
+        import pandas as pd  # heavy, and only this method needs it
+
+        columns = (
+            "arrival_s",
+            "prompt_tokens",
+            "output_tokens",
+            "first_token_s",
+            "finish_s",
+            "n_preemptions",
+            "cached_tokens",
+            "replica",
+            "status",
+        )
+        return pd.DataFrame({"request_id": self.ids(), **{c: getattr(self, c) for c in columns}})
+
+
+def simulate(
+    trace: Trace,
+    cost: StepCost | Sequence[StepCost],
+    config: EngineConfig | Sequence[EngineConfig],
+    *,
+    replicas: int | None = None,
+    router: str | Callable[[np.random.Generator], Router] = "round_robin",
+    seed: int | np.random.SeedSequence = 0,
+    stop_token: bool = False,
+    itl: bool = False,
+    on_step: OnReplicaStep | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Run:
+    """Run a trace on a fleet until every request has ended.
+
+    Args:
+        trace: the workload.
+        cost: seconds of a step; a sequence gives one for each replica.
+        config: engine settings; likewise.
+        replicas: how many engines; by default as many as the longer sequence has, or one.
+        router: see `foretell.sim.routers`.
+        seed: for the router.
+        stop_token: answers end by a stop token that asynchronous scheduling cannot foresee, as in
+            production; False if by max_tokens, as with `ignore_eos` in benchmarks.
+        itl: record the gaps between tokens.
+        on_step: called for every step; costs time proportional to the batch.
+        progress: called now and then with the number of requests that have ended.
+
+    Raises:
+        ValueError: an unknown router, or as many costs or settings as there are not replicas.
+    """
+    costs = list(cost) if isinstance(cost, Sequence) else [cost]
+    configs = list(config) if isinstance(config, Sequence) else [config]
+    n = replicas if replicas is not None else max(len(costs), len(configs))
+    if n < 1:
+        raise ValueError(f"replicas: {n} is not >= 1")
+    for name, given in (("cost", costs), ("config", configs)):
+        if len(given) not in (1, n):
+            raise ValueError(f"{name}: {len(given)} given for {n} replicas; give one, or one for each")
+    engines = [
+        Engine(
+            configs[i % len(configs)],
+            costs[i % len(costs)],
+            record_itl=itl,
+            on_step=None if on_step is None else _bind(on_step, i),
+        )
+        for i in range(n)
+    ]
+    named = on_step is not None or any(e.priority for e in engines)
+    rows = len(trace)
+    nan = float("nan")
+    arrival = array("d", trace.arrival_s.tobytes())
+    first = array("d", [nan]) * rows
+    finish = array("d", [nan]) * rows
+    output = array("q", trace.output_tokens.tobytes())
+    preemptions = array("q", [0]) * rows
+    cached = array("q", [0]) * rows
+    replica = array("q", [-1]) * rows
+    status = array("b", [0]) * rows
+    ended = 0
+
+    def record(request: Request, i: int) -> None:
+        nonlocal ended
+        row = request.row
+        arrival[row] = request.arrival_s
+        replica[row] = i
+        if request.state == FINISHED:
+            first[row] = request.first_token_s or 0.0
+            finish[row] = request.finish_s or 0.0
+            output[row] = request.total - request.prompt_tokens
+            cached[row] = request.cached_tokens
+            if request.n_preemptions:
+                preemptions[row] = request.n_preemptions
+        else:
+            output[row] = 0
+            status[row] = 1 if request.state == CANCELLED else 2
+        ended += 1
+        if progress is not None and not ended % 1024:
+            progress(ended)
+
+    calls = Calls(trace, name=named, stop_token=stop_token)
+    drive(calls, engines, make_router(router, np.random.default_rng(seed)), record)
+    if progress is not None:
+        progress(ended)
+    gaps = None
+    if itl:
+        gaps = (
+            np.concatenate([np.asarray(e.itl_s, dtype=np.float64) for e in engines]),
+            np.concatenate([np.asarray(e.itl_n, dtype=np.int64) for e in engines]),
+        )
+    return Run(
+        arrival_s=np.asarray(arrival),
+        first_token_s=np.asarray(first),
+        finish_s=np.asarray(finish),
+        prompt_tokens=trace.prompt_tokens,
+        output_tokens=np.asarray(output),
+        n_preemptions=np.asarray(preemptions),
+        cached_tokens=np.asarray(cached),
+        replica=np.asarray(replica),
+        status=np.asarray(status),
+        engines=tuple(e.stats for e in engines),
+        itl=gaps,
+        trace=trace,
+    )
+
+
+def _bind(on_step: OnReplicaStep, replica: int) -> Callable[[int, float, float, Batch], None]:
+    def tell(step: int, start: float, end: float, batch: Batch) -> None:
+        on_step(replica, step, start, end, batch)
+
+    return tell
