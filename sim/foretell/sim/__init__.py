@@ -1,1 +1,50 @@
 """The clock: engines that schedule as vLLM does, clusters of them, and forecasts."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from foretell.sim.config import EngineConfig
+    from foretell.sim.forecasting import Forecast, forecast
+    from foretell.sim.presets import EngineSettings
+    from foretell.sim.scenario import Pool, ReplicaGroup, Scenario, Workload
+    from foretell.sim.simulation import Run, simulate
+
+__all__ = [
+    "EngineConfig",
+    "EngineSettings",
+    "Forecast",
+    "Pool",
+    "ReplicaGroup",
+    "Run",
+    "Scenario",
+    "Workload",
+    "forecast",
+    "simulate",
+]
+
+_HOMES = {
+    "EngineConfig": "config",
+    "EngineSettings": "presets",
+    "Forecast": "forecasting",
+    "Pool": "scenario",
+    "ReplicaGroup": "scenario",
+    "Run": "simulation",
+    "Scenario": "scenario",
+    "Workload": "scenario",
+    "forecast": "forecasting",
+    "simulate": "simulation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first asked for: a replay needs no forecasts, and --help nothing at all."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,163 @@
+"""A forecast as tables for people: the answer first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from foretell.sim.intervals import Estimate
+from foretell.sim.quantities import show_number, show_seconds, show_seconds_between
+
+if TYPE_CHECKING:
+    from foretell.sim.forecasting import Forecast, Verdict
+
+Show = Callable[[float], str]
+_METRICS = {
+    "ttft": "First token (TTFT)",
+    "tpot": "Per token (TPOT)",
+    "itl": "Gaps (ITL)",
+    "e2e": "Whole (E2E)",
+}
+
+
+def percent(value: float) -> str:
+    """Show a share in per cent."""
+    return f"{value * 100:.3g} %" if math.isfinite(value) else "–"
+
+
+_FIGURES: list[tuple[str, str, Show, str]] = [  # key, label, number, unit
+    ("request_throughput_rps", "Requests", show_number, "/s"),
+    ("goodput_rps", "Goodput", show_number, "/s"),
+    ("attainment", "Requests within their limits", percent, ""),
+    ("output_throughput_tps", "Output tokens", show_number, "/s"),
+    ("total_throughput_tps", "All tokens", show_number, "/s"),
+    ("utilisation", "Engine busy", percent, ""),
+    ("mean_batch", "Requests running", show_number, ""),
+    ("mean_waiting", "Requests waiting", show_number, ""),
+    ("kv_use", "KV cache in use", percent, ""),
+    ("cache_hit_rate", "Prefix cache hits", percent, ""),
+    ("preemptions", "Preemptions", show_number, ""),
+    ("usd_per_million_output_tokens", "Cost per million output tokens", show_number, " USD"),
+    ("usd_per_million_tokens", "Cost per million tokens", show_number, " USD"),
+    ("usd_per_h", "Rent", show_number, " USD/h"),
+    ("energy_per_output_token_J", "Energy per output token", show_number, " J"),
+    ("power_W", "Power", show_number, " W"),
+]
+
+
+def show_forecast(forecast: Forecast, console: Console | None = None) -> None:
+    """Print a forecast: objectives, latencies, the other figures, notes."""
+    out = console or Console(highlight=False)
+    out.print(_headline(forecast))
+    out.print(Text(_subject(forecast), style="dim"))
+    if forecast.verdicts:
+        out.print(_verdicts(forecast.verdicts))
+    out.print(_latencies(forecast))
+    out.print(_figures(forecast))
+    n = forecast.scenario.replications
+    about = (
+        f"Beside or below a figure: where one run lands in 9 of 10 cases, from {n} replications. "
+        if n > 1
+        else ""
+    )
+    out.print(Text(f"{about}Times are the engine's: without HTTP, tokenising and detokenising.", style="dim"))
+    for note in forecast.notes:
+        out.print(Text(f"- {note}", style="dim"))
+
+
+def _headline(forecast: Forecast) -> Text:
+    if not forecast.verdicts:
+        ttft, tpot = (forecast.summary[f"{m}_p99_s"].value for m in ("ttft", "tpot"))
+        return Text(f"p99: first token {show_seconds(ttft)}, {show_seconds(tpot)} a token", style="bold")
+    chances = [v.probability for v in forecast.verdicts if not math.isnan(v.probability)]
+    sure = f" (least certain: {chance(min(chances))})" if chances else ""
+    if forecast.met:
+        return Text(f"Meets every objective{sure}", style="bold green")
+    missed = ", ".join(str(v.objective) for v in forecast.verdicts if not v.met)
+    return Text(f"Misses {missed}", style="bold red")
+
+
+def _subject(forecast: Forecast) -> str:
+    """Say what runs where, under which load."""
+    pool, deployment = forecast.scenario.pool, forecast.deployment
+    names = sorted({part.hardware.name for part in deployment.parts if part.hardware is not None})
+    where = f" on {deployment.accelerators} × {', '.join(names)}" if names else ""
+    engines = len(deployment.engines)
+    load = f"{len(forecast.trace):,} requests"
+    rate = _rate(forecast)
+    return f"{pool.model or pool.step_cost}{where}, {engines} engine{'s' * (engines > 1)}; {load}{rate}"
+
+
+def _rate(forecast: Forecast) -> str:
+    trace, workload = forecast.trace, forecast.scenario.workload
+    text = f" of {trace.name}" if trace.name and workload.trace else ""
+    if trace.concurrency is not None:
+        return f"{text}, at most {trace.concurrency} in flight"
+    span = float(trace.arrival_s.max() - trace.arrival_s.min())
+    if span <= 0 or trace.session is not None:
+        return text
+    mean_in, mean_out = float(trace.prompt_tokens.mean()), float(trace.output_tokens.mean())
+    rate = (len(trace) - 1) / span
+    return f"{text} at {show_number(rate)}/s, on average {mean_in:,.0f} tokens in, {mean_out:,.0f} out"
+
+
+def chance(probability: float) -> str:
+    """Show a probability, never as certainty that replications cannot give."""
+    if math.isnan(probability):
+        return "–"
+    if probability >= 0.995:
+        return "> 99 %"
+    return "< 1 %" if probability < 0.005 else f"{probability:.0%}".replace("%", " %")
+
+
+def _verdicts(verdicts: tuple[Verdict, ...]) -> Table:
+    table = Table("Objective", "Forecast", "Chance", "", box=None, pad_edge=False)
+    for verdict in verdicts:
+        show = show_seconds if verdict.objective.kind == "time" else show_number
+        mark = Text("met", style="green") if verdict.met else Text("MISSED", style="red")
+        table.add_row(str(verdict.objective), show(verdict.value), chance(verdict.probability), mark)
+    return table
+
+
+def _latencies(forecast: Forecast) -> Table:
+    asked = {v.objective.key.split("_")[1] for v in forecast.verdicts if v.objective.kind == "time"}
+    statistics = ["mean", "p50", "p90", "p99"]
+    statistics += sorted(s for s in asked if s not in statistics)
+    table = Table("Latency", *statistics, box=None, pad_edge=False)
+    for metric, label in _METRICS.items():
+        cells = [_cell(forecast.summary.get(f"{metric}_{s}_s")) for s in statistics]
+        table.add_row(label, *cells)
+    return table
+
+
+def _figures(forecast: Forecast) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for key, label, show, unit in _FIGURES:
+        found = forecast.summary.get(key)
+        if found is not None and not math.isnan(found.value):
+            low_high = _range(found, show, unit)
+            table.add_row(label, show(found.value) + unit, Text(low_high, style="dim"))
+    return table
+
+
+def _range(found: Estimate, show: Show, unit: str) -> str:
+    low, high = show(found.low), show(found.high)
+    if math.isnan(found.low) or low == high:
+        return ""
+    if unit == "" and low.endswith(" %"):
+        low = low.removesuffix(" %")
+    return f"{low} to {high}{unit}"
+
+
+def _cell(found: Estimate | None) -> Any:
+    if found is None or math.isnan(found.value):
+        return "–"
+    cell = Text(show_seconds(found.value))
+    if not math.isnan(found.low) and found.high > found.low:
+        cell.append(f"\n{show_seconds_between(found.low, found.high)}", style="dim")
+    return cell

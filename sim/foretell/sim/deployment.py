@@ -1,0 +1,241 @@
+"""A pool made concrete: step cost, engine settings, KV blocks, price and power of every engine in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from foretell.models import StepCost
+from foretell.models.architecture import Architecture, load_architecture
+from foretell.models.hardware import Hardware, load_hardware
+from foretell.models.memory import Capacity, kv_capacity
+from foretell.models.parallelism import Parallelism
+from foretell.models.precision import Precision
+from foretell.models.roofline import roofline_cost
+from foretell.sim.config import EngineConfig
+from foretell.sim.costspec import parse_step_cost
+from foretell.sim.presets import engine_config, resolve_settings
+from foretell.sim.routers import make_router
+from foretell.sim.scenario import Pool, ReplicaGroup
+
+MAX_MODEL_LEN = 131_072
+"""max_model_len where neither a model nor the user gives one."""
+_WITHOUT_MODEL_BLOCKS = 2000
+
+_DTYPES = {
+    "auto": "bf16",
+    "bfloat16": "bf16",
+    "float16": "fp16",
+    "half": "fp16",
+    "float": "fp32",
+    "float32": "fp32",
+}
+_QUANTIZATION = {  # vLLM's name → formats of weights and of activations
+    "fp8": ("fp8", "fp8"),
+    "compressed-tensors": ("fp8", "fp8"),
+    "modelopt": ("fp8", "fp8"),
+    "modelopt_fp4": ("nvfp4", "fp4"),
+    "nvfp4": ("nvfp4", "fp4"),
+    "mxfp4": ("mxfp4", "bf16"),
+    "awq": ("int4", "bf16"),
+    "awq_marlin": ("int4", "bf16"),
+    "gptq": ("int4", "bf16"),
+    "gptq_marlin": ("int4", "bf16"),
+    "int8": ("int8", "int8"),
+}
+_SHIPPED_ACTIVATIONS = {"fp8": "fp8", "int8": "int8", "nvfp4": "fp4", "fp4": "fp4"}
+_KV_DTYPES = {"bfloat16": "bf16", "fp8": "fp8", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8", "fp8_inc": "fp8"}
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePart:
+    """Like engines of a deployment.
+
+    Attributes:
+        count: engines (data-parallel ranks counted singly).
+        accelerators: of one engine.
+        cost: seconds of a step.
+        config: the resolved settings.
+        hardware: None with a step cost of the user's own.
+        usd_per_h: rent of one accelerator, None where unknown.
+        capacity: the KV estimate, None where num_gpu_blocks was given or nothing is known.
+
+    """
+
+    count: int
+    accelerators: int
+    cost: StepCost
+    config: EngineConfig
+    hardware: Hardware | None
+    usd_per_h: float | None
+    capacity: Capacity | None
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """All engines of a pool.
+
+    Attributes:
+        parts: groups of like engines.
+        router: as in `Pool`.
+        notes: what a reader of the forecast should know about it.
+
+    """
+
+    parts: tuple[EnginePart, ...]
+    router: str
+    notes: tuple[str, ...]
+
+    @property
+    def engines(self) -> tuple[EnginePart, ...]:
+        """The part of every engine, in the router's order."""
+        return tuple(part for part in self.parts for _ in range(part.count))
+
+    @property
+    def accelerators(self) -> int:
+        """Accelerators in all."""
+        return sum(part.count * part.accelerators for part in self.parts)
+
+    @property
+    def usd_per_h(self) -> float | None:
+        """Rent of everything, None if a price is unknown."""
+        total = 0.0
+        for part in self.parts:
+            if part.usd_per_h is None:
+                return None
+            total += part.count * part.accelerators * part.usd_per_h
+        return total
+
+
+def deploy(pool: Pool, mean_context_tokens: float | None = None) -> Deployment:
+    """Make a pool concrete.
+
+    Raises:
+        ValueError: unknown names, an impossible plan, a model that does not fit (by how much), or
+            settings that contradict each other.
+
+    """
+    make_router(pool.router, np.random.default_rng(0))  # an unknown name is told before anything runs
+    parts, notes = [], []
+    for group in pool.groups:
+        part, remarks = (
+            _own_cost(pool, group)
+            if group.step_cost is not None
+            else _modelled(pool, group, mean_context_tokens)
+        )
+        parts.append(part)
+        notes += remarks
+    return Deployment(tuple(parts), pool.router, tuple(dict.fromkeys(notes)))
+
+
+def precision_of(architecture: Architecture, dtype: str, quantization: str | None, kv: str) -> Precision:
+    """Formats of weights, activations and KV cache from vLLM's flags; without them, what the checkpoint ships.
+
+    Raises:
+        ValueError: a name that is not known (the known ones are listed).
+
+    """
+    base = _look_up("dtype", dtype, _DTYPES)
+    cache = base if kv == "auto" else _look_up("kv_cache_dtype", kv, _KV_DTYPES)
+    if quantization is not None:
+        weights, activations = _look_up("quantization", quantization, _QUANTIZATION)
+        return Precision(weights, activations, cache)
+    shipped = architecture.weight_dtype
+    if shipped in ("bf16", "fp16", "fp32"):
+        return Precision(base, base, cache)
+    return Precision(shipped, _SHIPPED_ACTIVATIONS.get(shipped, base), cache)
+
+
+def _own_cost(pool: Pool, group: ReplicaGroup) -> tuple[EnginePart, list[str]]:
+    assert group.step_cost is not None and group.engine is not None
+    cost = parse_step_cost(group.step_cost)
+    hardware = None if group.hardware is None else load_hardware(group.hardware)
+    world = (group.tensor_parallel_size or 1) * (group.pipeline_parallel_size or 1)
+    settings = resolve_settings(group.engine, hardware.accelerator if hardware else None, world)
+    notes = [f"step cost {group.step_cost}: given, without an error of its own"]
+    blocks = settings.get("num_gpu_blocks")
+    if blocks is None:
+        blocks = _WITHOUT_MODEL_BLOCKS
+        notes.append(f"num_gpu_blocks: {blocks} assumed; a step cost says nothing about memory")
+    config = engine_config(
+        settings, num_gpu_blocks=blocks, max_model_len=settings.get("max_model_len", MAX_MODEL_LEN)
+    )
+    count = group.count * (group.data_parallel_size or 1)
+    return EnginePart(count, world, cost, config, hardware, _price(pool, hardware), None), notes
+
+
+def _modelled(
+    pool: Pool, group: ReplicaGroup, mean_context_tokens: float | None
+) -> tuple[EnginePart, list[str]]:
+    assert pool.model is not None and group.hardware is not None and group.engine is not None
+    architecture, hardware = load_architecture(pool.model), load_hardware(group.hardware)
+    plan = Parallelism(
+        group.tensor_parallel_size or 1,
+        group.pipeline_parallel_size or 1,
+        group.data_parallel_size or 1,
+        bool(group.enable_expert_parallel),
+    )
+    precision = precision_of(architecture, pool.dtype, pool.quantization, pool.kv_cache_dtype)
+    world = plan.tensor_parallel_size * plan.pipeline_parallel_size
+    settings = resolve_settings(group.engine, hardware.accelerator, world)
+    cost = roofline_cost(architecture, hardware, plan, precision)
+    notes = list(cost.validity())
+    capacity, blocks = None, settings.get("num_gpu_blocks")
+    if blocks is None:
+        capacity = kv_capacity(
+            architecture,
+            hardware,
+            plan,
+            precision,
+            gpu_memory_utilization=settings["gpu_memory_utilization"],
+            block_size=settings["block_size"],
+            max_num_batched_tokens=settings.get("max_num_batched_tokens", MAX_MODEL_LEN),
+            max_num_seqs=settings["max_num_seqs"],
+            mean_context_tokens=mean_context_tokens,
+        )
+        blocks = capacity.num_gpu_blocks
+        notes.append(
+            f"{hardware.name}: {blocks:,} KV blocks estimated, {capacity.low:,} to {capacity.high:,}; "
+            "num_gpu_blocks takes the number that vLLM logs"
+        )
+        notes += capacity.notes[1:]
+    length, remark = _model_len(architecture, settings, blocks)
+    notes += remark
+    config = engine_config(settings, num_gpu_blocks=blocks, max_model_len=length)
+    count = group.count * plan.data_parallel_size
+    return EnginePart(count, world, cost, config, hardware, _price(pool, hardware), capacity), notes
+
+
+def _model_len(architecture: Architecture, settings: Mapping[str, Any], blocks: int) -> tuple[int, list[str]]:
+    """max_model_len: as given, else the model's, cut to what the KV cache holds."""
+    held = (blocks - 1) * settings["block_size"]
+    given = settings.get("max_model_len")
+    own = architecture.max_position_embeddings or MAX_MODEL_LEN
+    if given is not None:
+        if given > held:
+            raise ValueError(
+                f"max_model_len: {given:,} tokens do not fit the KV cache of {held:,} tokens "
+                f"({blocks:,} blocks of {settings['block_size']}); lower it, or give more memory"
+            )
+        return given, []
+    if own <= held:
+        return own, []
+    return held, [
+        f"max_model_len: cut from the model's {own:,} to the {held:,} tokens that the KV cache holds; "
+        f"vllm serve needs --max-model-len {held}"
+    ]
+
+
+def _price(pool: Pool, hardware: Hardware | None) -> float | None:
+    if pool.price_usd_per_h is not None:
+        return pool.price_usd_per_h
+    return None if hardware is None else hardware.accelerator.price_usd_per_h
+
+
+def _look_up(flag: str, name: str, known: Mapping[str, Any]) -> Any:
+    if name not in known:
+        raise ValueError(f"{flag}: {name!r} is not one of {', '.join(sorted({'auto', *known}))}")
+    return known[name]

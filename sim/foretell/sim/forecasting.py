@@ -1,0 +1,286 @@
+"""Forecasts: replicated runs of a scenario, and an interval on every figure.
+
+Replication 0 runs the step cost as it is; each of the others draws the cost's own error once
+(`perturbed`, where the cost has one). Each replication has seeds of its own for workload, cost and
+routing, spawned from the scenario's: two scenarios with the same seed meet the same randomness. The
+value of a figure is its mean over the replications; see `foretell.sim.intervals` for the interval.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from foretell.models import StepCost
+from foretell.sim import metrics
+from foretell.sim.deployment import Deployment, deploy
+from foretell.sim.intervals import Estimate, chance_below, estimate
+from foretell.sim.objectives import Objective, limits_of, objectives_from_mapping, request_limits
+from foretell.sim.power import energy_J
+from foretell.sim.scenario import Scenario
+from foretell.sim.simulation import Run, simulate
+from foretell.sim.workload import drawn_trace, fixed_trace
+from foretell.traces import Trace
+
+SHARES = frozenset({"utilisation", "kv_use", "cache_hit_rate", "attainment"})
+"""Figures that lie between 0 and 1."""
+
+Progress = Callable[[int, int], None]
+"""Called now and then with (requests done, requests in all)."""
+
+_CERTAIN_ROUTERS = ("round_robin", "least_outstanding", "prefix_affinity", "session_affinity")
+_POOL_PAYS = 200_000
+"""Requests from which on several processes are worth their start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether an objective is met.
+
+    Attributes:
+        objective: the objective.
+        value: the figure's mean over the replications, in SI units.
+        met: whether that is within the limit.
+        probability: chance that one run is, by Student's t over the replications; NaN if unknown.
+
+    """
+
+    objective: Objective
+    value: float
+    met: bool
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What to expect of a scenario.
+
+    Attributes:
+        scenario: what was asked.
+        deployment: what its pool came to.
+        summary: figures by name, in SI units; see `foretell.sim.metrics` for their definitions.
+        verdicts: on the objectives, in their order.
+        notes: what is estimated, assumed or outside a model's validity.
+        run: the records of replication 0.
+        trace: what it was given.
+
+    """
+
+    scenario: Scenario
+    deployment: Deployment
+    summary: dict[str, Estimate]
+    verdicts: tuple[Verdict, ...]
+    notes: tuple[str, ...]
+    run: Run
+    trace: Trace
+
+    @property
+    def met(self) -> bool:
+        """Whether every objective is met (true without objectives)."""
+        return all(verdict.met for verdict in self.verdicts)
+
+    @property
+    def calls(self) -> Any:
+        """The calls of replication 0: a pandas DataFrame, one row each."""
+        from foretell.sim.records import calls_frame
+
+        return calls_frame(self.run)
+
+    @property
+    def queries(self) -> Any:
+        """The queries of replication 0; with strategy single, a query is a call."""
+        return self.calls
+
+    def to_dict(self, *, detailed: bool = False) -> dict[str, Any]:
+        """Plain values under `vllm bench serve`'s keys and ours; `detailed` adds its per-request lists."""
+        from foretell.sim.forecast_json import forecast_dict
+
+        return forecast_dict(self, detailed=detailed)
+
+    def to_json(self, *, detailed: bool = False) -> str:
+        """Return `to_dict` as JSON text; figures that do not exist are null."""
+        import json
+
+        return json.dumps(self.to_dict(detailed=detailed), indent=2, allow_nan=False) + "\n"
+
+
+def forecast(
+    scenario: Scenario,
+    *,
+    executor: Executor | None = None,
+    processes: int | None = None,
+    progress: Progress | None = None,
+) -> Forecast:
+    """Forecast a scenario. Equal scenarios give equal forecasts, however many processes work on them.
+
+    Args:
+        scenario: what to forecast.
+        executor: any `concurrent.futures` executor for the replications.
+        processes: of a pool made for them; by default one for each core if the work is worth it.
+        progress: called now and then.
+
+    Raises:
+        ValueError: the scenario is impossible, or its trace malformed; one line.
+
+    """
+    objectives = objectives_from_mapping(scenario.objectives)
+    given = request_limits(f"{metric}:{limit}" for metric, limit in scenario.goodput.items())
+    needs_limits = [o.name for o in objectives if o.name in ("goodput", "attainment")]
+    limits = given or limits_of(objectives)
+    if needs_limits and not limits:
+        raise ValueError(
+            f"objectives.{needs_limits[0]}: needs per-request limits; give goodput, as in {{ttft: 500ms}}"
+        )
+    percentiles = {50.0, 90.0, 99.0} | {o.percentile for o in objectives if o.percentile is not None}
+    trace = fixed_trace(scenario.workload)
+    first = trace if trace is not None else drawn_trace(scenario.workload, _seeds(scenario, 0)[0])
+    context = first.prompt_tokens + first.output_tokens / 2
+    deployment = deploy(scenario.pool, float(context.mean()))
+    job = _Job(scenario, deployment, trace, tuple(sorted(percentiles)), limits)
+    results = list(_results(job, len(first), executor, processes, progress))
+    run = results[0][1]
+    assert run is not None
+    summary = {
+        name: estimate([figures.get(name, np.nan) for figures, _ in results], share=name in SHARES)
+        for name in results[0][0]
+    }
+    verdicts = tuple(_verdict(objective, summary) for objective in objectives)
+    notes = (*deployment.notes, *first.notes, *_remarks(run, summary, len(results)))
+    return Forecast(scenario, deployment, summary, verdicts, notes, run, first)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """All that a replication needs; it travels to other processes."""
+
+    scenario: Scenario
+    deployment: Deployment
+    trace: Trace | None
+    percentiles: tuple[float, ...]
+    limits: dict[str, float]
+
+    def __call__(
+        self, index: int, tick: Callable[[int], None] | None = None
+    ) -> tuple[dict[str, float], Run | None]:
+        """Run one replication: its figures, and for the first, its records."""
+        workload_seed, cost_seed, routing_seed = _seeds(self.scenario, index)
+        trace = self.trace
+        if trace is None:
+            trace = drawn_trace(self.scenario.workload, workload_seed)
+        rng = np.random.default_rng(cost_seed)
+        costs = {id(p): p.cost if index == 0 else _perturbed(p.cost, rng) for p in self.deployment.parts}
+        engines = self.deployment.engines
+        run = simulate(
+            trace,
+            [costs[id(part)] for part in engines],
+            [part.config for part in engines],
+            replicas=len(engines),
+            router=self.deployment.router,
+            seed=routing_seed,
+            itl=True,
+            progress=tick,
+        )
+        return self.figures(run, costs), run if index == 0 else None
+
+    def figures(self, run: Run, costs: dict[int, StepCost]) -> dict[str, float]:
+        """Give every figure of a run."""
+        warmup = self.scenario.workload.warmup_s
+        parts = self.deployment.engines
+        energy = energy_J(run, parts, [costs[id(part)] for part in parts])
+        return {
+            **metrics.latencies(run, self.percentiles, warmup),
+            **metrics.throughput(run, self.limits, warmup),
+            **metrics.engines(run),
+            **metrics.costs(run, self.deployment.usd_per_h),
+            **metrics.energies(run, energy),
+        }
+
+
+def _results(
+    job: _Job, requests: int, executor: Executor | None, processes: int | None, progress: Progress | None
+) -> Iterator[tuple[dict[str, float], Run | None]]:
+    count = job.scenario.replications
+    if not _random(job):
+        figures, run = job(0, _ticker(progress, 0, requests, requests))
+        yield from [(figures, run), *[(figures, None)] * (count - 1)]
+        return
+    total = requests * count
+    if executor is None and processes is None:
+        processes = os.cpu_count() or 1 if total >= _POOL_PAYS else 1
+    if executor is None and min(processes or 1, count) > 1:
+        from concurrent.futures import ProcessPoolExecutor
+
+        with ProcessPoolExecutor(min(processes or 1, count)) as pool:
+            yield from _results(job, requests, pool, None, progress)
+    elif executor is not None:
+        for index, result in enumerate(executor.map(job, range(count))):
+            if progress is not None:
+                progress(requests * (index + 1), total)
+            yield result
+    else:
+        for index in range(count):
+            yield job(index, _ticker(progress, requests * index, total, requests))
+
+
+def _random(job: _Job) -> bool:
+    """Whether replications can differ at all."""
+    costs = any(hasattr(part.cost, "perturbed") for part in job.deployment.parts)
+    routed = len(job.deployment.engines) > 1 and job.deployment.router not in _CERTAIN_ROUTERS
+    return job.trace is None or costs or routed
+
+
+def _ticker(
+    progress: Progress | None, before: int, total: int, requests: int
+) -> Callable[[int], None] | None:
+    if progress is None:
+        return None
+    return lambda done: progress(before + min(done, requests), total)
+
+
+def _perturbed(cost: StepCost, rng: np.random.Generator) -> StepCost:
+    draw = getattr(cost, "perturbed", None)
+    drawn: StepCost = cost if draw is None else draw(rng)
+    return drawn
+
+
+def _seeds(scenario: Scenario, replication: int) -> list[np.random.SeedSequence]:
+    """Seeds of a replication's workload, cost and routing, whatever was spawned before."""
+    return np.random.SeedSequence(scenario.seed, spawn_key=(replication,)).spawn(3)
+
+
+def _verdict(objective: Objective, summary: dict[str, Estimate]) -> Verdict:
+    found = summary.get(objective.key)
+    if found is None:
+        raise ValueError(f"objectives.{objective.name}: not known here ({_why_missing(objective.key)})")
+    share = objective.key in SHARES
+    below = chance_below(found.values, objective.limit, share=share)
+    chance = below if objective.direction == "<=" else 1 - below
+    return Verdict(objective, found.value, objective.met(found.value), chance)
+
+
+def _why_missing(key: str) -> str:
+    if key.startswith("usd"):
+        return "the accelerator has no price; give price_usd_per_h"
+    return "the accelerator's power is not known" if key.endswith("_J") else "no run has it"
+
+
+def _remarks(run: Run, summary: dict[str, Estimate], replications: int) -> Iterator[str]:
+    waiting, batch = summary["mean_waiting"].value, summary["mean_batch"].value
+    if summary["utilisation"].value > 0.95 and waiting > 0.5 * batch:
+        yield (
+            f"overloaded: on average {waiting * len(run.engines):,.0f} requests wait; latencies depend on "
+            "how long the load lasts"
+        )
+    rejected = int((run.status == metrics.REJECTED).sum())
+    if rejected:
+        yield (
+            f"{rejected:,} of {len(run.status):,} requests rejected: they can never fit max_model_len or "
+            "the KV cache; latencies are of the others"
+        )
+    if replications == 1:
+        yield "one replication: no intervals"

@@ -1,0 +1,303 @@
+"""Scenarios: workload, pools, strategy and objectives, as frozen specs. `schema` reads them from files."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+from foretell.sim.presets import EngineSettings
+
+STRATEGIES = ("single",)
+"""Strategies that a scenario may name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Who asks what, when: a trace file, or a description that requests are drawn from.
+
+    Attributes:
+        trace: path of a trace file (any format that `foretell.traces.read_trace` knows).
+        format: the file's format, told from its content when None.
+        head: keep only the trace's first requests.
+        start_s, end_s: keep only what is asked in this stretch of the trace [s].
+        rate_scale: the trace's arrivals come so many times as fast.
+        arrivals, lengths, prefixes, sessions, priorities: the parts of a description, as
+            `foretell.traces.trace_from_spec` takes them; `lengths` may name a preset.
+        num_requests, duration_s: how much to draw: one of the two.
+        concurrency: a closed loop with at most so many requests in flight.
+        warmup_s: what arrives before is served but left out of latencies and rates [s].
+
+    Raises:
+        ValueError: a figure out of range, or a trace and a description at once.
+
+    """
+
+    trace: str | None = None
+    format: str | None = None
+    head: int | None = None
+    start_s: float | None = None
+    end_s: float | None = None
+    rate_scale: float = 1.0
+    arrivals: Mapping[str, Any] | None = None
+    lengths: Mapping[str, Any] | str | None = None
+    prefixes: Mapping[str, Any] | None = None
+    sessions: Mapping[str, Any] | None = None
+    priorities: Mapping[str, Any] | None = None
+    num_requests: int | None = None
+    duration_s: float | None = None
+    concurrency: int | None = None
+    warmup_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("head", "num_requests", "concurrency"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("start_s", "end_s", "warmup_s"):
+            _finite(name, getattr(self, name), "a finite number of seconds >= 0")
+        for name in ("rate_scale", "duration_s"):
+            _finite(name, getattr(self, name), "a finite number > 0", above=0)
+        described = [name for name in _DESCRIPTION if getattr(self, name) is not None]
+        if self.trace is not None and described:
+            raise ValueError(
+                f"trace: {self.trace} already says who asks what, when; drop it or {' and '.join(described)}"
+                + (" (rate_scale makes a trace faster or slower)" if "arrivals" in described else "")
+            )
+        if self.trace is None:
+            for name in ("format", "head", "start_s", "end_s"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name}: only a trace can be sliced; give trace, or drop {name}")
+            if self.lengths is None:
+                raise ValueError("lengths: missing; give trace: FILE, or arrivals and lengths")
+            if self.arrivals is None and self.concurrency is None:
+                raise ValueError("arrivals: missing; give arrivals, or concurrency for a closed loop")
+            if self.num_requests is not None and self.duration_s is not None:
+                raise ValueError("num_requests: contradicts duration_s; drop one")
+        if self.start_s is not None and self.end_s is not None and self.end_s <= self.start_s:
+            raise ValueError(f"end_s: {self.end_s} is not after start_s {self.start_s}")
+
+
+_DESCRIPTION = ("arrivals", "lengths", "prefixes", "sessions", "priorities", "num_requests", "duration_s")
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaGroup:
+    """Like replicas of a pool; what is None is the pool's.
+
+    Attributes:
+        count: how many.
+        hardware, tensor_parallel_size, pipeline_parallel_size, data_parallel_size,
+        enable_expert_parallel, engine, step_cost: as in `Pool`.
+
+    """
+
+    count: int = 1
+    hardware: str | None = None
+    tensor_parallel_size: int | None = None
+    pipeline_parallel_size: int | None = None
+    data_parallel_size: int | None = None
+    enable_expert_parallel: bool | None = None
+    engine: EngineSettings | None = None
+    step_cost: str | None = None
+
+    def __post_init__(self) -> None:
+        _at_least("count", self.count, 1)
+        for name in ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size"):
+            _at_least(name, getattr(self, name), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A fleet of replicas of one model behind a router.
+
+    Attributes:
+        model: name of a bundled architecture, or a path to a config.json or .toml.
+        hardware: name of a bundled accelerator, or a path to a .toml.
+        replicas: how many, or groups of like ones.
+        router: name of a bundled router, or "module:attr" of a callable.
+        tensor_parallel_size, pipeline_parallel_size, data_parallel_size, enable_expert_parallel: vLLM's.
+        dtype, quantization, kv_cache_dtype: vLLM's; "auto" and None take what the checkpoint ships.
+        step_cost: "affine:BASE,PER_TOKEN,..." or "constant:SECONDS" instead of model and hardware.
+        price_usd_per_h: rent of one accelerator, instead of the catalogue's.
+        engine: settings of each engine.
+
+    Raises:
+        ValueError: a figure out of range, something missing, or a step cost and a model at once.
+
+    """
+
+    model: str | None = None
+    hardware: str | None = None
+    replicas: int | tuple[ReplicaGroup, ...] = 1
+    router: str = "round_robin"
+    tensor_parallel_size: int = 1
+    pipeline_parallel_size: int = 1
+    data_parallel_size: int = 1
+    enable_expert_parallel: bool = False
+    dtype: str = "auto"
+    quantization: str | None = None
+    kv_cache_dtype: str = "auto"
+    step_cost: str | None = None
+    price_usd_per_h: float | None = None
+    engine: EngineSettings = field(default_factory=EngineSettings)
+
+    def __post_init__(self) -> None:
+        for name in ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size"):
+            _at_least(name, getattr(self, name), 1)
+        if isinstance(self.replicas, int):
+            _at_least("replicas", self.replicas, 1)
+        elif not self.replicas:
+            raise ValueError("replicas: the list is empty; give a number, or at least one group")
+        _finite("price_usd_per_h", self.price_usd_per_h, "a finite number >= 0")
+        groups = self.groups
+        own_cost = all(group.step_cost is not None for group in groups)
+        if own_cost and self.model is not None:
+            raise ValueError(
+                f"step_cost: says how long a step takes, and so does model {self.model}; drop one"
+            )
+        if not own_cost and self.model is None:
+            raise ValueError("model: missing; give model and hardware, or step_cost")
+        if not own_cost and any(group.hardware is None and group.step_cost is None for group in groups):
+            raise ValueError("hardware: missing; give the accelerator that the model runs on")
+
+    @property
+    def groups(self) -> tuple[ReplicaGroup, ...]:
+        """The replicas as groups in which nothing is left to the pool."""
+        groups = (ReplicaGroup(self.replicas),) if isinstance(self.replicas, int) else self.replicas
+        names = [f.name for f in fields(ReplicaGroup) if f.name != "count"]
+        full = []
+        for group in groups:
+            own = {name: getattr(group, name) for name in names}
+            filled = {n: getattr(self, n) if value is None else value for n, value in own.items()}
+            if group.hardware is not None and group.step_cost is None:
+                filled["step_cost"] = None  # a group that names hardware is priced by it
+            full.append(ReplicaGroup(group.count, **filled))
+        return tuple(full)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What a forecast is made of.
+
+    Attributes:
+        workload: who asks what, when.
+        pools: fleets by name; for now exactly one.
+        strategy: {"name": "single"}, one call a query; for now nothing else.
+        objectives: limits by metric, as in {"ttft_p99": "<= 1 s"}; see `foretell.sim.objectives`.
+        goodput: per-request limits, as in {"ttft": "500 ms"}; the objectives' own when empty.
+        seed: of all randomness.
+        replications: runs with seeds of their own, from which intervals are made.
+
+    Raises:
+        ValueError: one line that names the field and what would be right.
+
+    """
+
+    workload: Workload
+    pools: Mapping[str, Pool]
+    strategy: Mapping[str, Any] = field(default_factory=lambda: {"name": "single"})
+    objectives: Mapping[str, str] = field(default_factory=dict)
+    goodput: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+    replications: int = 8
+
+    def __post_init__(self) -> None:
+        from foretell.sim.objectives import objectives_from_mapping, request_limits
+
+        _at_least("replications", self.replications, 1)
+        _at_least("seed", self.seed, 0)
+        if len(self.pools) != 1:
+            named = f"{len(self.pools)} ({', '.join(self.pools)})" if self.pools else "none"
+            raise ValueError(f"pools: exactly one is supported, found {named}")
+        name = self.strategy.get("name")
+        if name not in STRATEGIES:
+            raise ValueError(f"strategy.name: {name!r} is not supported; use {' or '.join(STRATEGIES)}")
+        extra = sorted(set(self.strategy) - {"name"})
+        if extra:
+            raise ValueError(f"strategy.{extra[0]}: strategy single takes no parameters; drop it")
+        objectives_from_mapping(self.objectives)
+        request_limits(f"{metric}:{limit}" for metric, limit in self.goodput.items())
+
+    @property
+    def pool(self) -> Pool:
+        """The one pool."""
+        return next(iter(self.pools.values()))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Scenario:
+        """Read a scenario from a YAML (or TOML, or JSON) file; a relative trace path starts at the file.
+
+        Raises:
+            ValueError: the file cannot be read, is malformed, or its content is; one line that says where.
+
+        """
+        from foretell.sim.schema import load_scenario
+
+        return load_scenario(path)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Scenario:
+        """Make a scenario of plain dicts and lists, as a file holds them.
+
+        Raises:
+            ValueError: one line that names the field.
+
+        """
+        from foretell.sim.schema import scenario_from_dict
+
+        return scenario_from_dict(values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts and lists, without what is at its default; `from_dict` reads them back."""
+        plain: dict[str, Any] = _plain(self)
+        return plain
+
+    def replace(self, **changes: Any) -> Scenario:
+        """Make the scenario with other fields; plain dicts will do.
+
+        A field replaces the old one whole. A path with dots, given as a key of an unpacked dict,
+        changes one leaf: ``scenario.replace(**{"pools.main.replicas": 4})``.
+
+        Raises:
+            ValueError: an unknown field, or what `from_dict` raises.
+
+        """
+        values = self.to_dict()
+        for path, change in changes.items():
+            *parents, leaf = path.split(".")
+            at = values
+            for parent in parents:
+                at = at.setdefault(parent, {})
+                if not isinstance(at, dict):
+                    raise ValueError(f"{path}: {parent} is not a table of fields")
+            at[leaf] = _plain(change)
+        return Scenario.from_dict(values)
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        kept = {}
+        for f in fields(value):
+            own = getattr(value, f.name)
+            default = f.default_factory() if callable(f.default_factory) else f.default
+            if own != default:
+                kept[f.name] = _plain(own)
+        return kept
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(each) for each in value]
+    return value
+
+
+def _at_least(name: str, value: int | None, least: int) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+        raise ValueError(f"{name}: {value!r} is not a whole number >= {least}")
+
+
+def _finite(name: str, value: float | None, wanted: str, above: float | None = None) -> None:
+    if value is None:
+        return
+    if not math.isfinite(value) or value < 0 or (above is not None and value <= above):
+        raise ValueError(f"{name}: {value!r} is not {wanted}")
