@@ -132,7 +132,7 @@ def deploy(pool: Pool, mean_context_tokens: float | None = None) -> Deployment:
 
 
 def precision_of(architecture: Architecture, dtype: str, quantization: str | None, kv: str) -> Precision:
-    """Formats of weights, activations and KV cache from vLLM's flags; without them, what the checkpoint ships.
+    """Tell the formats of weights, activations and KV cache from vLLM's flags, or from the checkpoint.
 
     Raises:
         ValueError: a name that is not known (the known ones are listed).

@@ -170,8 +170,9 @@ def engines(run: Run) -> dict[str, float]:
     """Figures of the engines: averages over time and replicas, from the first arrival to the last finish.
 
     utilisation: share of the time in which an engine runs a step; mean_batch and mean_waiting: requests
-    running and waiting, by Little's law; kv_use: share of the KV blocks held by requests; cache_hit_rate: prompt
-    tokens found in the prefix cache at first admission; preemptions and steps: totals.
+    running and waiting, by Little's law; kv_use: share of the KV blocks held by requests;
+    cache_hit_rate: prompt tokens found in the prefix cache at first admission; preemptions and steps:
+    totals.
     """
     stats = run.engines
     span = span_s(run)
@@ -203,7 +204,7 @@ def span_s(run: Run) -> float:
 
 
 def costs(run: Run, usd_per_h: float | None) -> dict[str, float]:
-    """Money for the whole run at a rent of `usd_per_h` for all accelerators, per query and per million tokens.
+    """Price the run at a rent of `usd_per_h` for all accelerators, per query and per million tokens.
 
     The rent runs from the first arrival to the last finish. Empty when the price is unknown.
     """

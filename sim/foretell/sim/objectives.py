@@ -1,4 +1,4 @@
-"""Objectives: what a deployment must reach, as a flag (ttft:p99:500ms) or in a scenario (ttft_p99: <= 500 ms)."""
+"""Objectives: what a deployment must reach, as flags (ttft:p99:500ms) or in a file (ttft_p99: <= 500 ms)."""
 
 from __future__ import annotations
 

@@ -162,19 +162,22 @@ def has_parquet() -> bool:
 
 @contextlib.contextmanager
 def batch_recorder(path: Path) -> Iterator[OnReplicaStep]:
-    """Give an `on_step` function for one engine: every step's entries, in scheduling order, to a .csv.gz file.
+    """Give an `on_step` for one engine that writes every step's entries, in scheduling order, to a .csv.gz.
 
     The file carries no time stamp: equal runs give equal bytes.
     """
-    with path.open("wb") as raw, gzip.GzipFile("", "wb", 1, raw, mtime=0) as zipped:
-        with io.TextIOWrapper(zipped, encoding="utf-8", newline="") as handle:
-            writer = csv.writer(handle, lineterminator="\n")
-            writer.writerow(BATCH_COLUMNS)
+    with (
+        path.open("wb") as raw,
+        gzip.GzipFile("", "wb", 1, raw, mtime=0) as zipped,
+        io.TextIOWrapper(zipped, encoding="utf-8", newline="") as handle,
+    ):
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(BATCH_COLUMNS)
 
-            def record(replica: int, step: int, start_s: float, end_s: float, batch: Batch) -> None:
-                writer.writerows([(step, request.id, n, c) for request, n, c in batch])
+        def record(replica: int, step: int, start_s: float, end_s: float, batch: Batch) -> None:
+            writer.writerows([(step, request.id, n, c) for request, n, c in batch])
 
-            yield record
+        yield record
 
 
 def _first_missing(target: Path) -> Path | None:

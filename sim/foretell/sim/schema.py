@@ -135,7 +135,7 @@ def _adapter() -> TypeAdapter[Scenario]:
 
     for spec in (Workload, EngineSettings, ReplicaGroup, Pool, Scenario):
         # Without this, pydantic takes unknown keys of stdlib dataclasses and says nothing.
-        spec.__pydantic_config__ = {"extra": "forbid"}  # type: ignore[attr-defined]
+        setattr(spec, "__pydantic_config__", {"extra": "forbid"})  # noqa: B010  (not a declared attribute)
     return TypeAdapter(Scenario)
 
 
@@ -166,10 +166,9 @@ def _path(loc: Sequence[str | int], values: Any) -> tuple[str | int, ...]:
     path: list[str | int] = []
     at = values
     for i, part in enumerate(loc):
-        if (isinstance(at, Mapping) and part in at) or (
-            isinstance(at, list | tuple) and isinstance(part, int) and part < len(at)
-        ):
-            at = at[part]
+        inside = dict(enumerate(at)) if isinstance(at, list | tuple) else at
+        if isinstance(inside, Mapping) and part in inside:
+            at = inside[part]
         elif i < len(loc) - 1 or not isinstance(at, Mapping):
             continue
         path.append(part)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -21,7 +22,6 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {  # name → (module, one line of he
     "list": ("catalogue", "List what is bundled: hardware, models, presets, routers, ..."),
     "show": ("catalogue", "Show one of them: its figures, what follows from them, and their sources."),
 }
-_CANCELLED = 128 + signal.SIGINT
 
 
 class _Commands(click.Group):
@@ -51,21 +51,37 @@ class _Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
-    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
-        """Run a command; exit with 0, 1 (an objective is missed), 2 (bad input) or 130 (interrupted)."""
-        if not extra.pop("standalone_mode", True):
-            return super().main(args, *rest, standalone_mode=False, **extra)
+    def invoke(self, ctx: click.Context) -> Any:
+        """Invoke the command; click would end a broken pipe with 1, which here means a missed objective."""
         try:
-            code = super().main(args, *rest, standalone_mode=False, **extra)
+            result = super().invoke(ctx)
             sys.stdout.flush()
+        except BrokenPipeError:
+            raise _ReaderGoneError from None
+        return result
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command; exit with 0, 1 (an objective is missed), 2 (bad input) or 130 (interrupted)."""
+        run = functools.partial(super().main, args, prog_name, complete_var, False, **extra)
+        if not standalone_mode:
+            return run()
+        try:
+            code: Any = run()
         except click.ClickException as error:
             _fail(error.format_message())
         except (click.Abort, KeyboardInterrupt):
-            sys.exit(_CANCELLED)
-        except BrokenPipeError:
-            # The reader has gone; without this, Python's own flush at exit would complain.
+            sys.exit(128 + signal.SIGINT)
+        except _ReaderGoneError:
+            # Python would flush what nobody reads once more at exit, and complain.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(_CANCELLED - signal.SIGINT + signal.SIGPIPE)
+            sys.exit(128 + signal.SIGPIPE)
         except MemoryError:
             _fail("not enough memory; a shorter trace needs less")
         except ValueError as error:
@@ -73,7 +89,11 @@ class _Commands(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
 
-def _fail(message: str) -> None:
+class _ReaderGoneError(Exception):
+    """Nobody reads our output any more."""
+
+
+def _fail(message: str) -> NoReturn:
     click.echo(f"foretell: error: {' '.join(message.split())}", err=True)
     sys.exit(2)
 

@@ -19,7 +19,8 @@ def _hardware() -> dict[str, str]:
             part.peak_flops.get("bf16") or part.peak_flops.get("fp16") or next(iter(part.peak_flops.values()))
         )
         found[name] = (
-            f"{part.memory_bytes / 2**30:.0f} GiB, {part.memory_Bps / 1e12:.3g} TB/s, {peak / 1e12:.4g} TFLOPS dense"
+            f"{part.memory_bytes / 2**30:.0f} GiB, {part.memory_Bps / 1e12:.3g} TB/s, "
+            f"{peak / 1e12:.4g} TFLOPS dense"
         )
     return found
 
@@ -90,7 +91,7 @@ KINDS: Mapping[str, Callable[[], dict[str, str]]] = {
 @click.command("list")
 @click.argument("kind", required=False)
 def list_command(kind: str | None) -> None:
-    """List what is bundled of a KIND: hardware, models, presets, routers, lengths, formats, nodes or links."""
+    """List what is bundled of a KIND; without one, list the kinds."""
     if kind is None:
         click.echo("\n".join(KINDS))
         return
@@ -165,12 +166,13 @@ def _show_hardware(name: str) -> Iterator[str]:
     yield f"  memory bandwidth     {part.memory_Bps / 1e12:.3g} TB/s"
     for precision, flops in part.peak_flops.items():
         balance = flops / part.memory_Bps
-        yield f"  peak {precision:<15} {flops / 1e12:,.4g} TFLOPS dense ({balance:,.0f} FLOP per byte of memory)"
-    yield f"  power                {_or_unknown(part.tdp_W, 'W at most')}, {_or_unknown(part.idle_W, 'W idle')}"
+        yield f"  peak {precision:<15} {flops / 1e12:,.4g} TFLOPS dense ({balance:,.0f} FLOP a byte)"
+    most, idle = _or_unknown(part.tdp_W, "W at most"), _or_unknown(part.idle_W, "W idle")
+    yield f"  power                {most}, {idle}"
     yield f"  price                {_or_unknown(part.price_usd_per_h, 'USD/h')}"
-    yield f"  node                 {node.name}: {node.accelerators} × over {node.intra.name} "
-    yield f"                       ({node.intra.bandwidth_Bps / 1e9:.4g} GB/s each way), then {node.inter.name} "
-    yield f"                       ({node.inter.bandwidth_Bps / 1e9:.4g} GB/s each way)"
+    yield f"  node                 {node.name}: {node.accelerators} accelerators"
+    for place, link in (("inside", node.intra), ("between", node.inter)):
+        yield f"    {place:<18} {link.name}, {link.bandwidth_Bps / 1e9:.4g} GB/s each way"
     yield from _sources(part.sources)
 
 

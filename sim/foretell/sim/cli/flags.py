@@ -132,7 +132,7 @@ def _workload(old: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_trace(old: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    new = {**old, **{n: given[n] for n in (*_TRACE[:-1], "rate_scale", "warmup_s") if n in given}}
+    new = old | {name: given[name] for name in (*_TRACE[:-1], "rate_scale", "warmup_s") if name in given}
     if "time_limit" in given:
         new["end_s"] = float(new.get("start_s") or 0.0) + given["time_limit"]
     if "max_concurrency" in given:
@@ -141,7 +141,7 @@ def _with_trace(old: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _drawn(old: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    new = {**old, **{name: given[name] for name in ("rate_scale", "warmup_s", "duration_s") if name in given}}
+    new = old | {name: given[name] for name in ("rate_scale", "warmup_s", "duration_s") if name in given}
     if "max_concurrency" in given:
         new["concurrency"] = given["max_concurrency"]
     rate = given.get("request_rate")

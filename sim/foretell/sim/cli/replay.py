@@ -19,8 +19,8 @@ from foretell.sim.cli.options import engine_options
     "--step-cost",
     required=True,
     metavar="affine:BASE,PER_TOKEN,PER_SEQ,PER_CONTEXT_TOKEN,PER_ATTENTION_PAIR|constant:SECONDS",
-    help="Seconds of a step: BASE + PER_TOKEN·tokens + PER_SEQ·entries + PER_CONTEXT_TOKEN·Σ(context + 1) over "
-    "decodes + PER_ATTENTION_PAIR·Σ n·(c + (n + 1)/2) over others.",
+    help="Seconds of a step: BASE + PER_TOKEN·tokens + PER_SEQ·entries + PER_CONTEXT_TOKEN·Σ(context + 1) "
+    "over decodes + PER_ATTENTION_PAIR·Σ n·(c + (n + 1)/2) over others.",
 )
 @engine_options
 @click.option(
