@@ -35,6 +35,7 @@ class StepLoad(NamedTuple):
         decode_seqs: the number of decoding entries, one token each.
         decode_context: Σ (c + 1) over decoding entries, the KV tokens they read.
         sampled: the number of entries that sample a token.
+
     """
 
     prefill_tokens: Figure = 0
@@ -88,6 +89,7 @@ class AffineCost:
 
     Source: linear fits of vLLM's steps reach R² .93–.99 within a run on CPUs; on GPUs the form
     misses the kink where a step turns from memory- to compute-bound.
+
     """
 
     base_s: float
