@@ -34,7 +34,7 @@ Progress = Callable[[int, int], None]
 """Called now and then with (requests done, requests in all)."""
 
 _CERTAIN_ROUTERS = ("round_robin", "least_outstanding", "prefix_affinity", "session_affinity")
-_POOL_PAYS = 200_000
+_POOL_PAYS = 50_000
 """Requests from which on several processes are worth their start."""
 
 

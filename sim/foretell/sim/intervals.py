@@ -4,7 +4,8 @@ The n replications differ in seed (arrivals, lengths, routing) and, but for the 
 step cost's own error. The interval is the t prediction interval of one more such run,
 mean ± t·s·√(1 + 1/n): it speaks of the deployment, not of the mean of many, and does not shrink to
 nothing with n. Figures that are positive in every run are taken in logarithms, so that the interval
-stays positive and may be lopsided; others are cut at 0, shares at 1 too.
+stays positive and may be lopsided; where they spread over more than a factor of e (around saturation),
+the upper end is the plain one, since the logarithmic one runs away. Others are cut at 0, shares at 1.
 
 Source: Hahn and Meeker, Statistical Intervals (1991), section 4.7; Abramowitz and Stegun 26.7.3-4 for t.
 """
@@ -17,6 +18,10 @@ from dataclasses import dataclass
 
 LEVEL = 0.9
 """Confidence level of every interval."""
+
+
+_RUNAWAY = 1.0
+"""Spread of logarithms from which on their upper end is not used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +50,14 @@ def estimate(values: Sequence[float], *, share: bool = False, level: float = LEV
     if len(kept) < 2:
         return Estimate(mean, math.nan, math.nan, tuple(values))
     logs = _logarithms(kept, share)
-    centre, spread = _moments(logs or kept)
-    half = t_quantile((1 + level) / 2, len(kept) - 1) * spread
-    low, high = centre - half, centre + half
+    t = t_quantile((1 + level) / 2, len(kept) - 1)
+    centre, spread = _moments(kept)
+    low, high = centre - t * spread, centre + t * spread
     if logs:
-        low, high = math.exp(low), math.exp(min(high, 700.0))
+        centre, spread = _moments(logs)
+        low = math.exp(centre - t * spread)
+        if spread < _RUNAWAY:
+            high = math.exp(centre + t * spread)
     low = max(low, min(0.0, *kept))  # no figure is below zero
     if share:
         high = min(high, 1.0)

@@ -288,6 +288,8 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, tuple | list):
         return [_plain(each) for each in value]
+    if isinstance(value, float) and math.isinf(value):
+        return "inf"  # JSON has none
     return value
 
 
