@@ -37,6 +37,7 @@ def _even(fraction: float, per_sequence_s: float = 0.0) -> Efficiency:
         moe=fraction,
         prefill_attention=fraction,
         decode_attention=fraction,
+        narrow_decode_attention=fraction,
         memory=fraction,
         moe_memory=fraction,
         link=fraction,

@@ -17,6 +17,7 @@ FRACTIONS = (
     "moe",
     "prefill_attention",
     "decode_attention",
+    "narrow_decode_attention",
     "memory",
     "moe_memory",
     "link",
@@ -31,10 +32,11 @@ class Efficiency:
     Attributes:
         gemm, moe, prefill_attention: of the peak FLOPS, for matrix multiplications, grouped ones of experts,
             and attention.
-        memory, moe_memory, decode_attention: of the memory bandwidth, for weights and activations, experts'
-            weights, and the KV cache.
+        memory, moe_memory: of the memory bandwidth, for weights and activations, and for experts' weights.
+        decode_attention, narrow_decode_attention: of it, for a KV cache of 16 bits, and for one of fewer,
+            whose kernels convert what they read.
         link: of a link's bandwidth.
-        launch_scale: least time of an operator over the hardware's launch time, for each of its kernels.
+        launch_scale: time of a kernel besides its work, over the hardware's launch time.
         host_scale: host's visible time for a step over the hardware's host time.
         host_per_sequence_s: host's time for every entry of a batch.
         errors: relative standard error by name; a name that is absent is taken as known.
@@ -50,6 +52,7 @@ class Efficiency:
     moe: float
     prefill_attention: float
     decode_attention: float
+    narrow_decode_attention: float
     memory: float
     moe_memory: float
     link: float
@@ -83,7 +86,11 @@ class Efficiency:
 
     def memory_of(self, kind: str) -> float:
         """Fraction of the memory bandwidth for a class of operator."""
-        return {"moe": self.moe_memory, "decode_attention": self.decode_attention}.get(kind, self.memory)
+        return {
+            "moe": self.moe_memory,
+            "decode_attention": self.decode_attention,
+            "narrow_decode_attention": self.narrow_decode_attention,
+        }.get(kind, self.memory)
 
     def perturbed(self, rng: np.random.Generator) -> Efficiency:
         """Draw every figure log-normally from its relative standard error; fractions never exceed 1."""

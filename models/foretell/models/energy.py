@@ -31,8 +31,8 @@ class PowerModel:
 
     idle_W: float
     tdp_W: float
-    compute: float = 0.65
-    memory: float = 0.45
+    compute: float = 0.7
+    memory: float = 0.6
     busy: float = 0.25
     notes: tuple[str, ...] = ()
 

@@ -142,6 +142,7 @@ def _attention(group: LayerGroup, at: _Context) -> list[Operator]:
         bytes_per_key=kv * at.kv_bytes,
         flops_per_query=0.0,
         bytes_per_query=heads * (attention.head_dim + attention.value_dim) * _ACTIVATION_BYTES,
+        element_bytes=at.kv_bytes,
     )
     return [
         norms,
@@ -229,6 +230,7 @@ def _latent_attention(attention: Attention, layers: int, heads: float, at: _Cont
             bytes_per_key=latent * at.kv_bytes + expanded * _ACTIVATION_BYTES,
             flops_per_query=0.0,
             bytes_per_query=(query + heads * value) * _ACTIVATION_BYTES,
+            element_bytes=at.kv_bytes,
         ),
         Attend(
             name="decode_attention",
@@ -243,6 +245,7 @@ def _latent_attention(attention: Attention, layers: int, heads: float, at: _Cont
             bytes_per_key=latent * at.kv_bytes,
             flops_per_query=0.0,
             bytes_per_query=heads * (latent + mla.kv_lora_rank) * _ACTIVATION_BYTES,
+            element_bytes=at.kv_bytes,
         ),
     ]
     return operators

@@ -82,7 +82,7 @@ def kv_bytes_per_token(
     KV heads are shared over the tensor-parallel ranks, and copied where there are more ranks than heads;
     MLA's latent is whole on every rank. Sliding-window layers count in full by default, as in a pool
     without vLLM's hybrid manager; with `mean_context_tokens` C given, a layer with window W counts W/C of a
-    token where C is longer. vLLM's groups of layers share one pool of like pages, which this average stands for.
+    token where C is longer. vLLM's groups of layers share one pool of like pages; the average stands for it.
     """
     elements = 0.0
     for group in architecture.layers:

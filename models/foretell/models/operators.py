@@ -121,6 +121,7 @@ class Attend:
         flops_per_query, bytes_per_query: for each query token.
         bytes_per_key: for each cached token read.
         bytes_per_sequence: state of linear attention, read and written.
+        element_bytes: of a cached element.
 
     """
 
@@ -137,12 +138,14 @@ class Attend:
     flops_per_query: float
     bytes_per_query: float
     bytes_per_sequence: float = 0.0
+    element_bytes: float = 2.0
     launches: int = 1
 
     @property
     def kind(self) -> str:
         """Its class of efficiency."""
-        return f"{self.phase}_attention"
+        narrow = "narrow_" if self.phase == "decode" and self.element_bytes < 2.0 else ""
+        return f"{narrow}{self.phase}_attention"
 
     def work(self, queries: Any, pairs: Any, context: Any, sequences: Any) -> tuple[Any, Any]:
         """FLOPs and bytes of one layer (a decode: queries = sequences, pairs = context)."""

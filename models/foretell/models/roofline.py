@@ -35,7 +35,7 @@ class _Attention(NamedTuple):
     """Seconds of an `Attend` under the roofline as linear functions: what the scalar path needs."""
 
     layers: int
-    floor: float
+    launch: float
     window: int | None
     per_pair: float
     per_query_compute: float
@@ -48,7 +48,7 @@ class _Expansion(NamedTuple):
     """Seconds of a `Linear` over the prefill's context as linear functions (MLA expands its latents)."""
 
     layers: int
-    floor: float
+    launch: float
     per_flop: float
     fixed: float
     per_byte: float
@@ -56,7 +56,7 @@ class _Expansion(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RooflineCost:
-    """A `StepCost` from first principles: Σ over operators of max(compute, memory, launch) and communication.
+    """A `StepCost` from first principles: operators' max(compute, memory) + launch, and communication.
 
     It is the cost of ONE data-parallel engine's step; the other ranks, which share its experts, are assumed
     to step in time with a like load. Under pipeline parallelism the step is the time from the first stage to
@@ -175,8 +175,10 @@ class RooflineCost:
         except KeyError:
             seconds += self._driven("sampled", sampled)
         if prefill_tokens:
-            for layers, floor, per_flop, fixed, per_byte in self._expansions:
-                seconds += layers * max(floor, per_flop * prefill_context, fixed + per_byte * prefill_context)
+            for layers, launch, per_flop, fixed, per_byte in self._expansions:
+                seconds += layers * (
+                    max(per_flop * prefill_context, fixed + per_byte * prefill_context) + launch
+                )
             for kernel in self._prefill:
                 seconds += _attention_seconds(
                     kernel, prefill_tokens, prefill_pairs, prefill_context, prefill_seqs
@@ -216,11 +218,10 @@ class RooflineCost:
             else:
                 work = op.work(drivers[op.driver])
             compute, memory, launch = self.timer(op, *work, self._machine)
-            by_compute = (compute >= memory) & (compute >= launch)
-            by_memory = ~np.asarray(by_compute) & (memory >= launch)
+            by_compute = np.asarray(compute >= memory)
             shares["compute"] += op.layers * compute * by_compute
-            shares["memory"] += op.layers * memory * by_memory
-            shares["launch"] += op.layers * launch * ~np.asarray(by_compute | by_memory)
+            shares["memory"] += op.layers * memory * ~by_compute
+            shares["launch"] += op.layers * launch
         for transfer in self._transfers:
             shares["communication"] += transfer.seconds(drivers[transfer.driver], self.efficiency.link)
         busy = shares["compute"] + shares["memory"] + shares["communication"] + shares["launch"]
@@ -293,7 +294,7 @@ class RooflineCost:
         for op in self._linears:
             if op.driver == driver:
                 compute, memory, launch = self.timer(op, *op.work(x), self._machine)
-                seconds += op.layers * max(compute, memory, launch)
+                seconds += op.layers * (max(compute, memory) + launch)
         for transfer in self._transfers:
             if transfer.driver == driver:
                 seconds += transfer.seconds(x, self.efficiency.link)
@@ -338,8 +339,8 @@ def _micro_batch(stages: int, seqs: Any, context: Any, sampled: Any) -> tuple[An
 
 def _expansion(op: Linear, machine: Machine) -> _Expansion:
     flop, byte = seconds_per_flop(op, machine), seconds_per_byte(op, machine)
-    floor = op.launches * machine.launch_s
-    return _Expansion(op.layers, floor, op.flops_per * flop, op.weight_bytes * byte, op.bytes_per * byte)
+    launch = op.launches * machine.launch_s
+    return _Expansion(op.layers, launch, op.flops_per * flop, op.weight_bytes * byte, op.bytes_per * byte)
 
 
 def _linear_attention(op: Attend, machine: Machine) -> _Attention:
@@ -357,7 +358,7 @@ def _linear_attention(op: Attend, machine: Machine) -> _Attention:
 
 
 def _attention_seconds(kernel: _Attention, queries: Any, pairs: Any, context: Any, sequences: Any) -> Any:
-    layers, floor, window, per_pair, per_query_compute, per_key, per_query, per_sequence = kernel
+    layers, launch, window, per_pair, per_query_compute, per_key, per_query, per_sequence = kernel
     array = isinstance(context, np.ndarray)
     if window is not None:
         limit, reach = queries * window, sequences * (window - 1) + queries
@@ -369,6 +370,5 @@ def _attention_seconds(kernel: _Attention, queries: Any, pairs: Any, context: An
     compute = per_pair * pairs + per_query_compute * queries
     memory = per_key * context + per_query * queries + per_sequence * sequences
     if array:
-        return layers * np.maximum(np.maximum(compute, memory), floor)
-    slowest = compute if compute > memory else memory
-    return layers * (slowest if slowest > floor else floor)
+        return layers * (np.maximum(compute, memory) + launch)
+    return layers * ((compute if compute > memory else memory) + launch)
