@@ -19,10 +19,11 @@ class PowerModel:
     compute and memory are the shares of the step's time that each bounds, busy the share that is not the
     host's. With a + c <= 1 and b + c <= 1 no step draws more than the board's maximum.
 
-    The defaults were set by hand on ml-energy's runs (Apache-2.0; vLLM 0.11, H100 and B200, 281 runs): joules a
-    token of decode-only steps are 10 % too low (median) up to a batch of 16, 25 % up to 64, and half as much
-    as measured above, where about half of the gap is time that the step cost misses (prompts interleave there)
-    and the rest power: large batches keep both compute and memory busy, which shares of time do not show.
+    The defaults were set by hand on 281 runs of ml-energy (Apache-2.0; vLLM 0.11, H100 and B200): joules a
+    token of decode-only steps are 10 % too low (median) up to a batch of 16, 25 % up to 64, and half of what
+    was measured above. About half of that gap is time that a decode-only step misses (prompts interleave
+    there); the rest is power: large batches keep compute and memory busy at once, which shares of time do
+    not show.
 
     Attributes:
         idle_W, tdp_W: of one accelerator.
