@@ -9,6 +9,7 @@ value of a figure is its mean over the replications; see `foretell.sim.intervals
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -215,8 +216,12 @@ def _results(
     if executor is None and min(processes or 1, count) > 1:
         from concurrent.futures import ProcessPoolExecutor
 
-        with ProcessPoolExecutor(min(processes or 1, count)) as pool:
-            yield from _results(job, requests, pool, None, progress)
+        with ProcessPoolExecutor(min(processes or 1, count), initializer=_end_on_interrupt) as pool:
+            try:
+                yield from _results(job, requests, pool, None, progress)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     elif executor is not None:
         for index, result in enumerate(executor.map(job, range(count))):
             if progress is not None:
@@ -225,6 +230,11 @@ def _results(
     else:
         for index in range(count):
             yield job(index, _ticker(progress, requests * index, total, requests))
+
+
+def _end_on_interrupt() -> None:
+    """Let Ctrl-C end a worker without a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _random(job: _Job) -> bool:

@@ -46,6 +46,8 @@ def estimate(values: Sequence[float], *, share: bool = False, level: float = LEV
     kept = [value for value in values if not math.isnan(value)]
     if not kept:
         return Estimate(math.nan, math.nan, math.nan, tuple(values))
+    if min(kept) == max(kept) and len(kept) > 1:
+        return Estimate(kept[0], kept[0], kept[0], tuple(values))
     mean = math.fsum(kept) / len(kept)
     if len(kept) < 2:
         return Estimate(mean, math.nan, math.nan, tuple(values))

@@ -70,10 +70,12 @@ def replay_command(
 
 def settings_of(given: dict[str, Any]) -> dict[str, Any]:
     """Complete the settings that were given: vLLM derives two of its defaults from others."""
+    from foretell.sim.config import EngineConfig
+
     settings = {name: value for name, value in given.items() if value is not None}
-    budget = settings.get("max_num_batched_tokens")
-    if "max_num_seqs" not in settings and budget is not None and budget < 256:
-        settings["max_num_seqs"] = budget
-    if settings.get("enable_chunked_prefill") is False and "max_model_len" not in settings:
-        settings["max_model_len"] = budget if budget is not None else 2048
+    defaults = {field.name: field.default for field in dataclasses.fields(EngineConfig)}
+    budget = settings.get("max_num_batched_tokens", defaults["max_num_batched_tokens"])
+    settings.setdefault("max_num_seqs", min(defaults["max_num_seqs"], budget))
+    if settings.get("enable_chunked_prefill") is False:
+        settings.setdefault("max_model_len", budget)
     return settings
