@@ -183,6 +183,10 @@ def _modelled(
     settings = resolve_settings(group.engine, hardware.accelerator, world)
     cost = roofline_cost(architecture, hardware, plan, precision)
     notes = list(cost.validity())
+    notes += [
+        f"{architecture.name}: field {f} of its configuration is not known"
+        for f in architecture.unknown_fields
+    ]
     capacity, blocks = None, settings.get("num_gpu_blocks")
     if blocks is None:
         capacity = kv_capacity(

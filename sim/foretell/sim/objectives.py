@@ -29,6 +29,7 @@ FIGURES: Mapping[str, tuple[str, str, str]] = {
 }
 """Other metrics with an objective: name → key in a forecast's summary, kind of quantity, usual direction."""
 
+_SHOWN = {"rate": "/s", "money": " USD", "energy": " J"}
 _ALIASES = {"e2el": "e2e", "latency": "e2e"}
 _STATISTIC = re.compile(r"^(?:mean|std|median|p(?:\d{1,2}(?:\.\d+)?|100))$")
 
@@ -62,9 +63,16 @@ class Objective:
         statistic = self.name.rpartition("_")[2]
         return float(statistic[1:]) if self.kind == "time" and statistic.startswith("p") else None
 
+    def show(self, value: float) -> str:
+        """Show a value of this figure with its unit."""
+        if self.kind == "time":
+            return show_seconds(value)
+        if self.kind == "share":
+            return f"{show_number(value * 100)} %"
+        return show_number(value) + _SHOWN.get(self.kind, "")
+
     def __str__(self) -> str:
-        limit = show_seconds(self.limit) if self.kind == "time" else show_number(self.limit)
-        return f"{self.name} {self.direction} {limit}"
+        return f"{self.name} {self.direction} {self.show(self.limit)}"
 
 
 def objective_from_flag(text: str) -> Objective:

@@ -85,8 +85,12 @@ def _headline(forecast: Forecast) -> Text:
 def _subject(forecast: Forecast) -> str:
     """Say what runs where, under which load."""
     pool, deployment = forecast.scenario.pool, forecast.deployment
-    names = sorted({part.hardware.name for part in deployment.parts if part.hardware is not None})
-    where = f" on {deployment.accelerators} × {', '.join(names)}" if names else ""
+    counts: dict[str, int] = {}
+    for part in deployment.parts:
+        if part.hardware is not None:
+            name = part.hardware.name
+            counts[name] = counts.get(name, 0) + part.count * part.accelerators
+    where = " on " + " and ".join(f"{n} × {name}" for name, n in counts.items()) if counts else ""
     engines = len(deployment.engines)
     load = f"{len(forecast.trace):,} requests"
     rate = _rate(forecast)
@@ -118,9 +122,9 @@ def chance(probability: float) -> str:
 def _verdicts(verdicts: tuple[Verdict, ...]) -> Table:
     table = Table("Objective", "Forecast", "Chance", "", box=None, pad_edge=False)
     for verdict in verdicts:
-        show = show_seconds if verdict.objective.kind == "time" else show_number
         mark = Text("met", style="green") if verdict.met else Text("MISSED", style="red")
-        table.add_row(str(verdict.objective), show(verdict.value), chance(verdict.probability), mark)
+        shown = verdict.objective.show(verdict.value)
+        table.add_row(str(verdict.objective), shown, chance(verdict.probability), mark)
     return table
 
 
