@@ -78,7 +78,8 @@ def _processes() -> str:
 
     rows = ["| process | parameters | |", "|---|---|---|"]
     for name, process in PROCESSES.items():
-        required, optional = [], []
+        required: list[str] = []
+        optional: list[str] = []
         for field in dataclasses.fields(process):
             bare = field.default is dataclasses.MISSING
             (required if bare else optional).append(f"`{field.name}`")

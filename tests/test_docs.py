@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
 from docs_blocks import blocks
 from places import ROOT
 

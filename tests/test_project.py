@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+
 from docs_blocks import anchors, blocks, links
 from places import ROOT
 
