@@ -9,6 +9,7 @@ import pytest
 
 from foretell.models.architecture import load_architecture
 from foretell.models.hf import FAMILIES, architecture_from_hf
+from places import SHARED
 
 TINY: dict[str, Any] = {
     "model_type": "llama",
@@ -186,7 +187,7 @@ def test_a_config_json_or_its_folder(tmp_path: Path) -> None:
 
 
 def test_the_measured_small_models_are_read() -> None:
-    folder = Path(__file__).parents[2] / ".." / "shared" / "data" / "vllm-cpu" / "models"
+    folder = SHARED / "data" / "vllm-cpu" / "models"
     configs = sorted(folder.glob("*/config.json"))
     if not configs:
         pytest.skip("the recorded vLLM runs are not beside this checkout")

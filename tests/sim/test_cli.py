@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from foretell.sim.cli import main
+from places import SHARED
 
 AFFINE = "affine:0.005,5e-5,1e-4,1e-7,1e-8"
 TRACE = """id,arrival_s,prompt_tokens,output_tokens,prefix_group,prefix_tokens,priority
@@ -430,7 +431,7 @@ def test_a_reader_that_leaves_is_no_missed_objective() -> None:
 
 # -- against the recorded scheduler -------------------------------------------------------------------
 
-ORACLE = Path(__file__).parents[3] / "shared" / "data" / "vllm-cpu" / "oracle"
+ORACLE = SHARED / "data" / "vllm-cpu" / "oracle"
 
 
 @pytest.mark.parametrize("name", ["base", "kv500", "prefix_prio_kv600", "bursty_noreserve"])

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from foretell.traces import Trace, read_trace, summary, write_csv
+from places import SHARED
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "data"
+DATA = SHARED / "data"
 PLAIN = "id,arrival_s,prompt_tokens,output_tokens"
 
 
@@ -406,11 +407,11 @@ def test_reading_plain_csv_stays_light(tmp_path: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is absent")
+@pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is absent")
 class TestRealFiles:
     def test_azure_2023_has_the_means_of_the_splitwise_paper(self) -> None:
         # Splitwise (ISCA 2024), section III: conversation 1155/211 on average, code 2048/28.
-        folder = SHARED / "azure-llm-2023"
+        folder = DATA / "azure-llm-2023"
         for name, rows, prompt, output in [("conv", 19_366, 1155, 211), ("code", 8_819, 2048, 28)]:
             s = summary(read_trace(folder / f"AzureLLMInferenceTrace_{name}.csv"))
             assert s["requests"] == rows
@@ -419,7 +420,7 @@ class TestRealFiles:
 
     def test_mooncake_has_the_figures_of_its_paper(self) -> None:
         # Mooncake (FAST 2025), table of workloads: mean input and output, cache ratio 40 % and 66 %.
-        folder = SHARED / "mooncake"
+        folder = DATA / "mooncake"
         for name, rows, prompt, output, ratio in [
             ("conversation", 12_031, 12_035, 343, 0.40),
             ("synthetic", 3_993, 15_325, 149, 0.66),
@@ -431,7 +432,7 @@ class TestRealFiles:
             assert s["shared_prefix_share"] == pytest.approx(ratio, abs=0.03)
 
     def test_recorded_scheduler_traces(self) -> None:
-        t = read_trace(SHARED / "vllm-cpu" / "oracle" / "traces" / "prefix.csv")
+        t = read_trace(DATA / "vllm-cpu" / "oracle" / "traces" / "prefix.csv")
         assert len(t) == 2000
         assert t.segments is not None
         assert t.segments[0] == (("5", 512),)
