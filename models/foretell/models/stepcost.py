@@ -63,7 +63,7 @@ class StepCost(Protocol):
         """Seconds that a step with this load takes."""
 
     def breakdown(self, *load: Any) -> dict[str, Any]:
-        """Seconds by what bounds them (compute, memory, communication, launch, host); they sum to the step's."""
+        """Seconds by bound (compute, memory, communication, launch, host); they sum to the step's."""
 
     def decode_steps(self, decode_seqs: int, decode_context: int) -> Iterator[float]:
         """Seconds of successive steps in which the same sequences decode and nothing else happens.
@@ -126,7 +126,7 @@ class AffineCost:
         )
 
     def breakdown(self, *load: Any) -> dict[str, Any]:
-        """Seconds by term: fixed and per-entry work is the host's, tokens and pairs compute, context memory."""
+        """Seconds by term: fixed and per-entry are the host's, tokens and pairs compute, context memory."""
         at = StepLoad(*load)
         zero = 0 * np.asarray(self(*load))
         return {

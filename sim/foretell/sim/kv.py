@@ -15,7 +15,7 @@ class BlockPool(Protocol):
     """Whether the last look-up met an answer that is still being written, and so may hit more later."""
 
     def lookup(self, request: Request) -> tuple[int, int]:
-        """(hit, idle): blocks of the request's known tokens that are cached, and how many of those are free."""
+        """(hit, idle): cached blocks of what the request knows, and how many of them are free."""
 
     def admit(self, request: Request, hit: int) -> None:
         """Hold the first `hit` cached blocks for a request that starts (again)."""
