@@ -72,7 +72,9 @@ class Engine:
         "context",
         "cost",
         "draining",
+        "empty_at",
         "ends_at",
+        "fruitless",
         "horizon",
         "itl_n",
         "itl_s",
@@ -103,6 +105,7 @@ class Engine:
         "stats",
         "step",
         "token_at",
+        "unknown",
         "waiting",
         "wake",
         "watermark",
@@ -131,7 +134,7 @@ class Engine:
         self.most = usable * config.block_size + 1  # tokens of a request; its last one is never computed
         self.prefix = config.enable_prefix_caching
         self.pool: BlockPool = (
-            PrefixPool(usable, config.block_size, self.hashed_now)
+            PrefixPool(usable, config.block_size, self)
             if self.prefix
             else BlockCounter(usable, config.block_size)
         )
@@ -145,6 +148,7 @@ class Engine:
         self.cancels: list[Request] = []
         self.outstanding = 0
         self.serial = 0  # admissions so far
+        self.fruitless = 0  # preemptions since the last token
         # Those that decode.
         self.step = 0  # the step to be planned next
         self.n_decoding = 0
@@ -156,7 +160,9 @@ class Engine:
         self.horizon = INF
         self.busy_until = 0.0  # end of the last planned step
         self.token_at = 0.0  # the same, of the last step that was not empty
-        self.pausing = False
+        self.unknown = 0  # tokens of each decoding request that are in flight as a step is planned
+        self.pausing = 0  # after an empty step: how many it left, for whom the engine pauses
+        self.empty_at = 0.0
         # The planned run of decoding, if any: ends of its steps, and the wake after each.
         self.run: list[float] | None = None
         self.run_wakes: list[float] = []
@@ -229,6 +235,7 @@ class Engine:
             else:
                 request.state = DRAINING
                 self.draining.append(request)
+                self.pool.hash(request, c - self.unknown)
         if done:
             if self.lag:
                 done.sort(key=_serial)
@@ -243,6 +250,8 @@ class Engine:
                 request.finish_s = now
                 request.blocks = None
             self.outstanding -= len(done)
+            if self.pausing:
+                self.pausing -= len(done)
         return done
 
     plan = schedule.plan
@@ -271,8 +280,8 @@ class Engine:
     def hashed_now(self, request: Request) -> int:
         """Tokens of a decoding or draining request that others can hit in the waiting pass."""
         if request.state == DECODING:
-            return max(request.target, request.base + self.step + 1 - self.lag)
-        return max(request.target, request.computed - self.lag)
+            return max(request.target, request.base + self.step + 1 - self.unknown)
+        return max(request.target, request.computed - self.unknown)
 
     def _abort(self, now: float) -> None:
         """Act on cancellations; tokens of the step that ends now are lost."""
@@ -291,6 +300,8 @@ class Engine:
             if request.first_token_s is not None and request.first_token_s >= now:
                 request.first_token_s = None
             self.outstanding -= 1
+            if self.pausing and request.arrival_s <= self.empty_at:
+                self.pausing -= 1
         self.cancels.clear()
 
 

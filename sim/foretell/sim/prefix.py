@@ -10,10 +10,13 @@ proportional to the number of requests, not of blocks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from typing import Any
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
 
-from foretell.sim.request import Request
+from foretell.sim.request import PREFILLING, Request
+
+if TYPE_CHECKING:
+    from foretell.sim.engine import Engine
 
 _FAR = 1 << 60
 
@@ -39,7 +42,7 @@ class _Part:
         self.lo = lo
         self.hi = hi
         self.ref = ref
-        self.born = born  # when hashed: of equal blocks, the oldest is hit
+        self.born = born  # (step, place in it) of the hash: of equal blocks, the oldest is hit
         self.heir: Any = None  # what was cut off its high end while held
         self.before: Any = None  # neighbours in the free queue
         self.after: Any = None
@@ -64,7 +67,7 @@ class PrefixPool:
     Args:
         blocks: usable blocks (the null block not counted).
         block_size: tokens a block.
-        progress: tokens of a decoding request that are hashed by now.
+        engine: whose step counter dates the hashes, and which knows how far a decoding request is.
 
     Source: vLLM 0.32, v1/core/block_pool.py and kv_cache_manager.py (read 2026-11); tested batch for
     batch against recordings of the real one.
@@ -73,9 +76,8 @@ class PrefixPool:
 
     __slots__ = (
         "_blank",
-        "_born",
+        "_engine",
         "_head",
-        "_progress",
         "_root",
         "_tail",
         "block_size",
@@ -83,13 +85,12 @@ class PrefixPool:
         "growing",
     )
 
-    def __init__(self, blocks: int, block_size: int, progress: Callable[[Request], int]) -> None:
+    def __init__(self, blocks: int, block_size: int, engine: Engine) -> None:
         self.free = blocks
         self.block_size = block_size
         self.growing = False
         self._blank = blocks  # free blocks without a hash: always in front
-        self._born = 0
-        self._progress = progress
+        self._engine = engine
         self._root = _Stream()
         self._head = _Part(None, 0, 0, 0, 0)
         self._tail = _Part(None, 0, 0, 0, 0)
@@ -113,7 +114,7 @@ class PrefixPool:
             if stream.writers:
                 self.growing = True
                 for writer in stream.writers:
-                    self.hash(writer, self._progress(writer))
+                    self.hash(writer, self._engine.hashed_now(writer))
             while j < stop:
                 part, b = _oldest(stream.parts, j, stop)
                 if part is None:
@@ -175,24 +176,32 @@ class PrefixPool:
             if end <= j:
                 continue
             b = end if end < upto else upto
-            last = _last(held)
-            if (
-                last is not None
-                and last.stream is stream
-                and last.hi == j
-                and last.ref == 1
-                and len(stream.parts) == 1
-            ):
-                last.hi = b
-                held[-1] = (held[-1][0], b)
+            parts = stream.parts
+            if parts and (len(parts) > 1 or (stream.writers and len(stream.writers) > 1)):
+                # There may be other copies: what counts is which block was hashed first.
+                for k in range(j, b):
+                    self._add(request, stream, k, k + 1)
             else:
-                self._born += 1
-                part = _Part(stream, j, b, 1, self._born)
-                stream.parts.append(part)
-                held.append((part, b))
+                last = _last(held) if parts else None
+                if last is not None and last.stream is stream and last.hi == j and last.ref == 1:
+                    last.hi = b
+                    held[-1] = (held[-1][0], b)
+                else:
+                    self._add(request, stream, j, b)
             j = b
             if j == upto:
                 return
+
+    def _add(self, request: Request, stream: _Stream, lo: int, hi: int) -> None:
+        """The request has hashed blocks lo..hi-1 of the stream."""
+        engine = self._engine
+        if request.state == PREFILLING:
+            when = 2 * engine.step
+        else:  # it decodes, so that the step in which it filled a block follows
+            when = 2 * ((lo + 1) * self.block_size - request.base - 1) + engine.lag
+        part = _Part(stream, lo, hi, 1, when << 40 | request.serial)
+        stream.parts.append(part)
+        request.blocks.held.append((part, hi))
 
     def follow(self, request: Request) -> None:
         """Let others hit the request's answer while it grows, if the answer has a name."""

@@ -17,15 +17,18 @@ def plan(engine: Engine) -> None:
     """Decide the engine's next step, or a run of steps in which everybody decodes; sets `wake`."""
     if not engine.running and not engine.n_waiting:
         engine.wake = math.inf
-        engine.pausing = False
+        engine.pausing = 0
         return
     if engine.pausing:
-        engine.pausing = False
+        engine.pausing = 0
         engine.wake += engine.config.empty_step_s
         return
     start = engine.wake
-    if start < engine.busy_until:
-        start = engine.busy_until
+    if engine.lag:
+        engine.unknown = 0
+        if start < engine.busy_until:
+            start = engine.busy_until
+            engine.unknown = 1
     pool = engine.pool
     decodes = engine.n_decoding
     context = engine.context + decodes
@@ -69,8 +72,13 @@ def plan(engine: Engine) -> None:
         runs.plan(engine, start, paid, refused)
     else:
         # An empty step takes no time, and all in flight is delivered before the next one.
+        if engine.config.empty_step_s:
+            engine.pausing = engine.outstanding
+            engine.empty_at = engine.wake
         engine.wake = engine.busy_until = start
-        engine.pausing = engine.config.empty_step_s > 0
+        for request in stalled or ():
+            if request.finish_at < engine.step:
+                walk.drain(engine, request)
 
 
 def _continue_prompts(engine: Engine, threshold: int) -> tuple[Batch, int]:
@@ -136,13 +144,13 @@ def _admit(engine: Engine, start: float, room: int, threshold: int, chunks: Batc
             if hit:
                 pool.admit(head, hit)
             pool.take(blocks)
-            if prefix:
-                pool.hash(head, c + n)
             running[head] = None
             head.state = PREFILLING
             head.computed = c + n
             head.serial = engine.serial
             engine.serial += 1
+            if prefix:
+                pool.hash(head, c + n)
             if head.cached_tokens < 0:
                 head.cached_tokens = c
                 stats.cached_tokens += c
@@ -188,6 +196,8 @@ def _plan_step(
         read += c + n
         seqs += 1
     sampled = decodes + len(complete)
+    if sampled:
+        engine.fruitless = 0
     seconds = engine.cost(tokens, pairs, read, seqs, decoding, context, sampled)
     end = start + seconds
     if engine.on_step is not None:

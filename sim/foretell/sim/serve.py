@@ -34,8 +34,13 @@ def serve(
 
     """
     engine = Engine(config, cost, on_step=on_step)
-    give_ups = sorted(cancels, key=lambda c: c[1])
-    gone = {id(r) for r, at in give_ups if at <= r.arrival_s}
+    gone: set[int] = set()
+    give_ups: list[tuple[Request, float]] = []
+    for request, at in sorted(cancels, key=lambda c: c[1]):
+        if at <= request.arrival_s:
+            gone.add(id(request))
+        else:
+            give_ups.append((request, at))
     calls: Iterator[Request] = iter(requests)
     call = next(calls, None)
     g = 0

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from foretell.sim.engine import Batch, Engine
 
 
+_PATIENCE = 10_000
+
+
+class LivelockError(ValueError):
+    """Requests preempt each other for ever, as they would in vLLM."""
+
+
 def drop(engine: Engine, request: Request, scheduled: int) -> None:
     """Take a request from the running and free its blocks.
 
@@ -28,27 +35,44 @@ def drop(engine: Engine, request: Request, scheduled: int) -> None:
         engine.context -= c
         engine.phase[request.base % engine.block_size] -= 1
         computed = c + scheduled
-        hashed = max(request.target, computed - engine.lag)
+        hashed = max(request.target, computed - engine.unknown)
     elif request.state == PREFILLING:
         engine.partials.remove(request)
         hashed = computed = request.computed + scheduled
     else:
         computed = request.computed
-        hashed = max(request.target, computed - engine.lag)
+        hashed = max(request.target, computed - engine.unknown)
+    request.last_at = -1  # its entry in the heap is void
     del engine.running[request]
     engine.pool.release(request, computed, hashed)
 
 
 def preempt(engine: Engine, request: Request, scheduled: int = 0) -> None:
-    """Free a running request's blocks and put it back in line; it will recompute what it knows."""
-    known = request.base + engine.step + 1 if request.state == DECODING else request.target
-    drop(engine, request, scheduled)
-    if request.state != DRAINING:  # else its last token is in flight and will still be delivered
+    """Free a running request's blocks and put it back in line; it will recompute what it knows.
+
+    If its last token is in flight, it will still be delivered, and the request ends in line.
+    """
+    if request.state == DECODING and request.finish_at < engine.step:  # a stop that nobody foresaw
+        drop(engine, request, scheduled)
+        request.state = DRAINING
+        engine.draining.append(request)
+    elif request.state == DRAINING:
+        drop(engine, request, scheduled)
+    else:
+        known = request.base + engine.step + 1 if request.state == DECODING else request.target
+        drop(engine, request, scheduled)
         request.state = WAITING
         request.target = known
         request.computed = 0
         request.serial = -1
         request.paused_s = engine.token_at
+    engine.fruitless += 1
+    if engine.fruitless > _PATIENCE:
+        raise LivelockError(
+            f"requests preempt each other for ever ({request.id or 'one'} of priority {request.priority}, "
+            f"{engine.fruitless} preemptions without a token), as they would in vLLM; "
+            "raise num_gpu_blocks or keep scheduler_reserve_full_isl on"
+        )
     request.n_preemptions += 1
     engine.stats.preemptions += 1
     engine.n_waiting += 1
@@ -149,7 +173,11 @@ def running_pass(engine: Engine, threshold: int) -> tuple[Batch, list[Request], 
 
 def stall(engine: Engine, request: Request) -> None:
     """A decoding request is left out of the step: its last step is one later."""
+    if request.finish_at < engine.step:
+        drain(engine, request)
+        return
     size = engine.block_size
+    engine.pool.hash(request, max(request.target, request.base + engine.step - engine.unknown))
     engine.phase[request.base % size] -= 1
     request.base -= 1
     engine.phase[request.base % size] += 1
@@ -157,6 +185,17 @@ def stall(engine: Engine, request: Request) -> None:
     request.finish_at += 1
     request.last_at += 1
     heapq.heappush(engine.ends_at, (request.last_at, request.serial, request))
+
+
+def drain(engine: Engine, request: Request) -> None:
+    """A request whose last token is in flight, which nobody knew, is not scheduled again after all."""
+    c = request.computed = request.base + engine.step
+    engine.n_decoding -= 1
+    engine.context -= c
+    engine.phase[request.base % engine.block_size] -= 1
+    request.last_at = -1
+    request.state = DRAINING
+    engine.draining.append(request)
 
 
 def batch(engine: Engine, chunks: Batch, stalled: list[Request]) -> Batch:
