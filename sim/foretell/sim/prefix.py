@@ -197,8 +197,10 @@ class PrefixPool:
         engine = self._engine
         if request.state == PREFILLING:
             when = 2 * engine.step
-        else:  # it decodes, so that the step in which it filled a block follows
-            when = 2 * ((lo + 1) * self.block_size - request.base - 1) + engine.lag
+        else:  # it decodes, so that the step in which it filled a block, and was seen to, follows
+            step = (lo + 1) * self.block_size - request.base - 1 + engine.lag
+            late = step > request.finish_at and not request.stop_token  # seen to when its output came
+            when = 2 * step + late
         part = _Part(stream, lo, hi, 1, when << 40 | request.serial)
         stream.parts.append(part)
         request.blocks.held.append((part, hi))
