@@ -29,10 +29,23 @@ class Case:
     cost: AffineCost
 
 
-def draw_case(random: random.Random) -> Case:
-    """A scenario of up to 14 calls in a pool of a few blocks."""
-    config = _config(random)
-    calls = _calls(random, config)
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Calls at most, and how many times a small scenario's tokens and blocks."""
+
+    calls: int
+    tokens: int
+    blocks: int
+
+
+SMALL = Size(calls=14, tokens=1, blocks=1)
+LARGE = Size(calls=120, tokens=6, blocks=8)
+
+
+def draw_case(random: random.Random, size: Size = SMALL) -> Case:
+    """A scenario of at most `size`: as it stands, up to 14 calls in a pool of a few blocks."""
+    config = _config(random, size)
+    calls = _calls(random, config, size)
     cost = AffineCost(
         base_s=MILLISECOND * random.randint(1, 8),
         per_token_s=MILLISECOND / 16 * random.randint(0, 4),
@@ -48,16 +61,16 @@ def draw_case(random: random.Random) -> Case:
     return Case(tuple(calls), cancels, config, cost)
 
 
-def _config(random: random.Random) -> EngineConfig:
+def _config(random: random.Random, size: Size) -> EngineConfig:
     block_size = random.choice((1, 2, 3, 4, 8))
-    num_gpu_blocks = random.randint(4, random.choice((10, 20, 40)))
-    max_num_seqs = random.choice((1, 2, 3, 4, 8, 16))
-    budget = max(max_num_seqs, random.choice((4, 5, 8, 16, 33, 64)))
-    max_model_len = random.choice((8, 16, 24, 40, 200))
+    num_gpu_blocks = random.randint(4, random.choice((10, 20, 40))) * size.blocks
+    max_num_seqs = random.choice((1, 2, 3, 4, 8, 16)) * size.tokens
+    budget = max(max_num_seqs, random.choice((4, 5, 8, 16, 33, 64)) * size.tokens)
+    max_model_len = random.choice((8, 16, 24, 40, 200)) * size.tokens
     chunked = random.random() < 0.75
     if not chunked:
         budget = max(budget, max_model_len)
-    threshold = random.choice((0, 0, 0, 1, 2, 5, 9))
+    threshold = random.choice((0, 0, 0, 1, 2, 5, 9)) * random.choice((1, size.tokens))
     return EngineConfig(
         num_gpu_blocks=num_gpu_blocks,
         block_size=block_size,
@@ -76,16 +89,16 @@ def _config(random: random.Random) -> EngineConfig:
     )
 
 
-def _calls(random: random.Random, config: EngineConfig) -> list[Call]:
+def _calls(random: random.Random, config: EngineConfig, size: Size) -> list[Call]:
     capacity = (config.num_gpu_blocks - 1) * config.block_size
     most = min(capacity, config.max_model_len)
-    longest_prompt = max(1, min(most - 1, random.choice((6, 16, 24, 40))))
-    longest_answer = random.choice((1, 4, 12, 30, 30))
+    longest_prompt = max(1, min(most - 1, random.choice((6, 16, 24, 40)) * size.tokens))
+    longest_answer = random.choice((1, 4, 12, 30, 30)) * random.choice((1, size.tokens))
     urgent = config.scheduling_policy == "priority"
     gap = random.choice((0, 1, 4, 20, 60))
     habit = random.choice(("own", "prefixes", "sessions", "equal", "mixed"))
     stops = random.choice((0.0, 0.0, 0.5, 1.0))
-    ids = [f"r{i}" for i in range(random.randint(2, 14))]
+    ids = [f"r{i}" for i in range(random.randint(2, size.calls))]
     if random.random() < 0.2:
         random.shuffle(ids)  # ties go by name under the priority policy
     prompt_of_equals = config.block_size * random.randint(1, max(1, min(4, (most - 1) // config.block_size)))
@@ -102,7 +115,7 @@ def _calls(random: random.Random, config: EngineConfig) -> list[Call]:
         if random.random() < 0.03:
             prompt = random.randint(1, most + 8)
         if random.random() < 0.1:
-            answer = 400  # up to max_model_len, or refused
+            answer = 400 * size.tokens  # up to max_model_len, or refused
         chosen = random.choice(("own", "prefixes", "sessions", "equal")) if habit == "mixed" else habit
         segments: tuple[tuple[Hashable, int], ...] = ()
         if chosen == "prefixes":

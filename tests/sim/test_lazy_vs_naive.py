@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, assume, event, given, note, settings
 from hypothesis import strategies as st
 
-from cases import Case, draw_case
+from cases import LARGE, SMALL, Case, Size, draw_case
 from lazily import difference, lazy_simulate
 from naive import LivelockError, NaiveRun, naive_simulate
 
@@ -134,20 +134,32 @@ def test_same_batches_and_times(drawn: random.Random) -> None:
             event(feature)
 
 
-@pytest.mark.parametrize("first", range(0, 2000, 500))
+@pytest.mark.parametrize("first", range(0, 6000, 500))
 def test_same_batches_and_times_of_fixed_scenarios(first: int) -> None:
     """The same, and proof that it means something: every feature occurs in 30 of 500 at least."""
+    reached = compare_seeds(range(first, first + 500), SMALL)
+    assert {feature: count for feature, count in reached.items() if count < 30} == {}
+
+
+def test_same_batches_and_times_of_large_scenarios() -> None:
+    """Up to 120 calls and 320 blocks: long decodes between the events."""
+    reached = compare_seeds(range(100), LARGE)
+    assert {feature: count for feature, count in reached.items() if count < 5} == {}
+
+
+def compare_seeds(seeds: range, size: Size) -> Counter[str]:
+    """How many of the scenarios reach each feature."""
     reached: Counter[str] = Counter()
-    for seed in range(first, first + 500):
-        case = draw_case(random.Random(seed))
+    for seed in seeds:
+        case = draw_case(random.Random(seed), size)
         try:
             run = compare(case)
         except Exception as error:
-            error.add_note(f"seed {seed}: {case}")
+            error.add_note(f"seed {seed}, {size}: {case}")
             raise
         if run is not None:
             reached.update(features(case, run))
-    assert {feature: count for feature, count in reached.items() if count < 30} == {}
+    return reached
 
 
 def test_naive_engine_keeps_what_any_engine_must() -> None:
