@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -13,45 +14,29 @@ from foretell.models.architecture import Architecture
 from foretell.models.communication import Transfer, step_transfers
 from foretell.models.efficiency import Efficiency, load_efficiency
 from foretell.models.hardware import Hardware
+from foretell.models.kernels import (
+    AttentionKernel,
+    Expansion,
+    attention_seconds,
+    expansion,
+    linear_attention,
+    micro_batch,
+    short_steps,
+)
 from foretell.models.layers import step_operators
 from foretell.models.numeric import greatest
 from foretell.models.operator_time import (
     Machine,
     OperatorTimer,
     roofline_time,
-    seconds_per_byte,
-    seconds_per_flop,
 )
 from foretell.models.operators import Attend, Experts, Linear
 from foretell.models.parallelism import Parallelism, validate_parallelism
 from foretell.models.precision import Precision, compute_precision, is_weight_only
 from foretell.models.stepcost import StepLoad
 
-_SCALAR_STEPS = 16
+_SCALAR_STEPS = 32
 _CHUNK_STEPS = 512
-
-
-class _Attention(NamedTuple):
-    """Seconds of an `Attend` under the roofline as linear functions: what the scalar path needs."""
-
-    layers: int
-    launch: float
-    window: int | None
-    per_pair: float
-    per_query_compute: float
-    per_key: float
-    per_query: float
-    per_sequence: float
-
-
-class _Expansion(NamedTuple):
-    """Seconds of a `Linear` over the prefill's context as linear functions (MLA expands its latents)."""
-
-    layers: int
-    launch: float
-    per_flop: float
-    fixed: float
-    per_byte: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +77,9 @@ class RooflineCost:
     _linears: tuple[Linear | Experts, ...] = field(init=False, repr=False, compare=False)
     _attends: tuple[Attend, ...] = field(init=False, repr=False, compare=False)
     _transfers: tuple[Transfer, ...] = field(init=False, repr=False, compare=False)
-    _prefill: tuple[_Attention, ...] = field(init=False, repr=False, compare=False)
-    _decode: tuple[_Attention, ...] = field(init=False, repr=False, compare=False)
-    _expansions: tuple[_Expansion, ...] = field(init=False, repr=False, compare=False)
+    _prefill: tuple[AttentionKernel, ...] = field(init=False, repr=False, compare=False)
+    _decode: tuple[AttentionKernel, ...] = field(init=False, repr=False, compare=False)
+    _expansions: tuple[Expansion, ...] = field(init=False, repr=False, compare=False)
     _host: tuple[float, float] = field(init=False, repr=False, compare=False)
     _caches: dict[str, dict[float, float]] = field(init=False, repr=False, compare=False)
 
@@ -112,7 +97,7 @@ class RooflineCost:
         attends = tuple(op for op in operators if isinstance(op, Attend))
         linears = tuple(op for op in operators if not isinstance(op, Attend))
         kernels = {
-            phase: tuple(_linear_attention(op, machine) for op in attends if op.phase == phase)
+            phase: tuple(linear_attention(op, machine) for op in attends if op.phase == phase)
             for phase in ("prefill", "decode")
         }
         for name, value in {
@@ -123,7 +108,7 @@ class RooflineCost:
             "_prefill": kernels["prefill"],
             "_decode": kernels["decode"],
             "_expansions": tuple(
-                _expansion(op, machine)
+                expansion(op, machine)
                 for op in linears
                 if isinstance(op, Linear) and op.driver == "prefill_context"
             ),
@@ -164,7 +149,7 @@ class RooflineCost:
             )
         stages = self.parallelism.pipeline_parallel_size
         if stages > 1:
-            decode_seqs, decode_context, sampled = _micro_batch(stages, decode_seqs, decode_context, sampled)
+            decode_seqs, decode_context, sampled = micro_batch(stages, decode_seqs, decode_context, sampled)
         caches = self._caches
         try:
             seconds = caches["tokens"][prefill_tokens + decode_seqs]
@@ -180,7 +165,7 @@ class RooflineCost:
                     max(per_flop * prefill_context, fixed + per_byte * prefill_context) + launch
                 )
             for kernel in self._prefill:
-                seconds += _attention_seconds(
+                seconds += attention_seconds(
                     kernel, prefill_tokens, prefill_pairs, prefill_context, prefill_seqs
                 )
         if decode_seqs:
@@ -190,10 +175,11 @@ class RooflineCost:
                 except KeyError:
                     seconds += self._driven("decode_seqs", decode_seqs)
             for kernel in self._decode:
-                seconds += _attention_seconds(
-                    kernel, decode_seqs, decode_context, decode_context, decode_seqs
-                )
-        return self._with_host(seconds, entries)
+                seconds += attention_seconds(kernel, decode_seqs, decode_context, decode_context, decode_seqs)
+        fixed, per_entry = self._host
+        host = fixed + per_entry * entries
+        seconds += (1 - self.host_overlap) * host
+        return seconds if seconds >= host else host
 
     def breakdown(self, *load: Any) -> dict[str, Any]:
         """Seconds by what bounds each operator, of communication and of the host; they sum to the step's."""
@@ -201,7 +187,7 @@ class RooflineCost:
         entries = at.prefill_seqs + at.decode_seqs
         stages = self.parallelism.pipeline_parallel_size
         if stages > 1:
-            seqs, context, sampled = _micro_batch(stages, at.decode_seqs, at.decode_context, at.sampled)
+            seqs, context, sampled = micro_batch(stages, at.decode_seqs, at.decode_context, at.sampled)
             at = at._replace(decode_seqs=seqs, decode_context=context, sampled=sampled)
         drivers = {
             "tokens": at.prefill_tokens + at.decode_seqs,
@@ -233,28 +219,41 @@ class RooflineCost:
 
     def decode_steps(self, decode_seqs: int, decode_context: int) -> Iterator[float]:
         """Seconds of successive decode-only steps, bit for bit those of calling the cost."""
-        for _ in range(_SCALAR_STEPS):
-            yield self(0, 0, 0, 0, decode_seqs, decode_context, decode_seqs)
-            decode_context += decode_seqs
         seqs, sampled = decode_seqs, decode_seqs
         parts = min(self.parallelism.pipeline_parallel_size, decode_seqs)
         if parts > 1:
-            seqs, _, sampled = _micro_batch(parts, decode_seqs, 0, decode_seqs)
+            seqs, _, sampled = micro_batch(parts, decode_seqs, 0, decode_seqs)
         fixed = self._driven("tokens", 0 + seqs) + self._driven("sampled", sampled)
         if self._expansions:
             fixed += self._driven("decode_seqs", seqs)
+        if self.timer is roofline_time:
+            first = islice(
+                short_steps(
+                    self._decode,
+                    fixed,
+                    self._host,
+                    self.host_overlap,
+                    seqs,
+                    parts,
+                    decode_seqs,
+                    decode_context,
+                ),
+                _SCALAR_STEPS,
+            )
+            yield from first
+            decode_context += decode_seqs * _SCALAR_STEPS
         while True:
             context = decode_context + decode_seqs * np.arange(_CHUNK_STEPS, dtype=np.int64)
             if self.timer is not roofline_time:
                 zero = np.zeros(_CHUNK_STEPS)
-                steps = self(zero, 0, 0, 0, decode_seqs, context, decode_seqs)
+                chunk = self(zero, 0, 0, 0, decode_seqs, context, decode_seqs)
             else:
                 shared = context / parts if parts > 1 else context
                 busy: Any = fixed
                 for kernel in self._decode:
-                    busy = busy + _attention_seconds(kernel, seqs, shared, shared, seqs)
-                steps = self._with_host(busy + np.zeros(_CHUNK_STEPS), decode_seqs)
-            yield from steps.tolist()
+                    busy = busy + attention_seconds(kernel, seqs, shared, shared, seqs)
+                chunk = self._with_host(busy + np.zeros(_CHUNK_STEPS), decode_seqs)
+            yield from chunk.tolist()
             decode_context += decode_seqs * _CHUNK_STEPS
 
     def perturbed(self, rng: np.random.Generator) -> RooflineCost:
@@ -325,50 +324,3 @@ def roofline_cost(
     efficiency = load_efficiency(hardware.accelerator.name)
     plan, formats = parallelism or Parallelism(), precision or Precision()
     return RooflineCost(architecture, hardware, plan, formats, efficiency, host_overlap, expert_skew)
-
-
-def _micro_batch(stages: int, seqs: Any, context: Any, sampled: Any) -> tuple[Any, Any, Any]:
-    """One micro-batch's decodes when they are spread over the pipeline: (sequences, context, sampled)."""
-    if isinstance(seqs, np.ndarray) or isinstance(context, np.ndarray) or isinstance(sampled, np.ndarray):
-        parts = np.clip(seqs, 1, stages)
-        spare = np.maximum(sampled - seqs, 0)
-        return seqs / parts, context / parts, np.minimum(sampled, spare + seqs / parts)
-    part = min(max(seqs, 1), stages)
-    return seqs / part, context / part, min(sampled, max(sampled - seqs, 0) + seqs / part)
-
-
-def _expansion(op: Linear, machine: Machine) -> _Expansion:
-    flop, byte = seconds_per_flop(op, machine), seconds_per_byte(op, machine)
-    launch = op.launches * machine.launch_s
-    return _Expansion(op.layers, launch, op.flops_per * flop, op.weight_bytes * byte, op.bytes_per * byte)
-
-
-def _linear_attention(op: Attend, machine: Machine) -> _Attention:
-    flop, byte = seconds_per_flop(op, machine), seconds_per_byte(op, machine)
-    return _Attention(
-        op.layers,
-        op.launches * machine.launch_s,
-        op.window,
-        op.flops_per_pair * flop,
-        op.flops_per_query * flop,
-        op.bytes_per_key * byte,
-        op.bytes_per_query * byte,
-        op.bytes_per_sequence * byte,
-    )
-
-
-def _attention_seconds(kernel: _Attention, queries: Any, pairs: Any, context: Any, sequences: Any) -> Any:
-    layers, launch, window, per_pair, per_query_compute, per_key, per_query, per_sequence = kernel
-    array = isinstance(context, np.ndarray)
-    if window is not None:
-        limit, reach = queries * window, sequences * (window - 1) + queries
-        if array:
-            pairs, context = np.minimum(pairs, limit), np.minimum(context, reach)
-        else:
-            pairs = pairs if pairs < limit else limit
-            context = context if context < reach else reach
-    compute = per_pair * pairs + per_query_compute * queries
-    memory = per_key * context + per_query * queries + per_sequence * sequences
-    if array:
-        return layers * (np.maximum(compute, memory) + launch)
-    return layers * ((compute if compute > memory else memory) + launch)

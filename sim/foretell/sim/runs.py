@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left
+from itertools import repeat
+from operator import sub
 from typing import TYPE_CHECKING
 
 from foretell.sim import walk
@@ -90,11 +92,8 @@ def finish(engine: Engine) -> None:
     if engine.on_step is not None:
         walk.report_run(engine, start, ends)
     if engine.itl_s is not None:
-        before = engine.token_at
-        for end in ends:
-            engine.itl_s.append(end - before)
-            engine.itl_n.append(n)
-            before = end
+        engine.itl_s.extend(map(sub, ends, [engine.token_at, *ends[:-1]]))
+        engine.itl_n.extend(repeat(n, k))
     phase = engine.phase
     size = engine.block_size
     blocks = -engine.run_paid
