@@ -61,17 +61,17 @@ class Calls:
 
     def pop(self) -> Request:
         """Take the request that arrives at `next_s`."""
-        head = self._head
-        if self.later and (head is None or self.later[0][0] < head.arrival_s):
+        request = self._head
+        if self.later and (request is None or self.later[0][0] < request.arrival_s):
             at, row = heapq.heappop(self.later)
             request = self._make(row, at)
         else:
-            assert head is not None
-            request = head
-            head = self._head = next(self._stream, None)
+            self._head = next(self._stream, None)
+        head = self._head
         self.next_s = head.arrival_s if head is not None else INF
         if self.later and self.later[0][0] < self.next_s:
             self.next_s = self.later[0][0]
+        assert request is not None
         return request
 
     @property
@@ -175,17 +175,12 @@ def drive(
     outstanding = fleet.outstanding
     feedback = calls.answers_matter
     events: list[tuple[float, int]] = []
-    push, pop = heapq.heappush, heapq.heappop
-    wake = INF
     while True:
-        if events:
-            wake, i = events[0]
-        elif calls.next_s == INF:
-            return
-        else:
-            wake = INF
         at = calls.next_s
+        wake, i = events[0] if events else (INF, 0)
         if at <= wake:
+            if at == INF:
+                return
             request = calls.pop()
             fleet.time_s = at
             i = router(request, fleet)
@@ -194,14 +189,14 @@ def drive(
             if engine.submit(request):
                 outstanding[i] += 1
                 if engine.wake != before:
-                    push(events, (engine.wake, i))
+                    heapq.heappush(events, (engine.wake, i))
             else:
                 calls.over(request, i, at, ended)
             continue
-        pop(events)
         engine = engines[i]
-        if engine.wake != wake:
-            continue  # its run was cut, and it has been awake since
+        if engine.wake != wake:  # its run was cut, and it has been awake since
+            heapq.heappop(events)
+            continue
         done = engine.commit()
         if done:
             outstanding[i] -= len(done)
@@ -210,12 +205,13 @@ def drive(
                     calls.over(request, i, wake, ended)
                 else:
                     ended(request, i)
-            if feedback and calls.next_s <= wake:
-                push(events, (wake, i))  # what the answers released may join the next step
-                continue
+            if calls.next_s <= wake:
+                continue  # what the answers released may join the step that starts now
         engine.plan()
         if engine.wake < INF:
-            push(events, (engine.wake, i))
+            heapq.heapreplace(events, (engine.wake, i))
+        else:
+            heapq.heappop(events)
 
 
 def _drive_one(calls: Calls, engine: Engine, ended: Ended) -> None:

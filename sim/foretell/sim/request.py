@@ -31,9 +31,20 @@ class Request:
         first_token_s, finish_s: None until they happen.
         n_preemptions: how often it was preempted.
         cached_tokens: tokens found in the prefix cache when first admitted; -1 until then.
-        total: prompt and answer in tokens once cut at max_model_len; 0 before submission.
+        total: prompt and answer in tokens once cut at max_model_len; set on submission.
 
     """
+
+    # The engine's own, set before they are read.
+    base: int  # while decoding, tokens computed less the step counter
+    blocks: Any  # its KV blocks under prefix caching
+    computed: int  # tokens computed, unless decoding
+    finish_at: int  # the step that samples the last token
+    last_at: int  # the last step it is scheduled in, -1 once that is void
+    paused_s: float  # when its last token before a preemption came
+    serial: int  # order of admission: its place among the running
+    target: int  # tokens known at admission; the next one is sampled when all are computed
+    total: int
 
     __slots__ = (
         "arrival_s",
@@ -87,19 +98,9 @@ class Request:
         self.finish_s: float | None = None
         self.n_preemptions = 0
         self.cached_tokens = -1
-        self.total = 0
-        # What follows is the engine's own.
         self.state = WAITING
-        self.target = (
-            prompt_tokens  # tokens known at admission; the next one is sampled when all are computed
-        )
-        self.computed = 0  # tokens computed, unless decoding
-        self.base = 0  # while decoding, tokens computed less the step counter
-        self.serial = -1  # order of admission: its place among the running
-        self.finish_at = -1  # the step that samples the last token
-        self.last_at = -1  # the last step it is scheduled in
-        self.paused_s = 0.0  # when its last token before a preemption came
-        self.blocks: Any = None  # its KV blocks under prefix caching
+        self.target = prompt_tokens
+        self.blocks = None
 
     @property
     def status(self) -> str:

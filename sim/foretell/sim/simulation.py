@@ -150,7 +150,8 @@ def simulate(
             first[row] = request.first_token_s or 0.0
             finish[row] = request.finish_s or 0.0
             output[row] = request.total - request.prompt_tokens
-            cached[row] = request.cached_tokens
+            if request.cached_tokens:
+                cached[row] = request.cached_tokens
             if request.n_preemptions:
                 preemptions[row] = request.n_preemptions
         else:
