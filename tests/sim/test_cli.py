@@ -378,13 +378,21 @@ def test_replay_imports_nothing_heavy(trace: Path, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
 
 
+PIPES: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+
+
+def interruptible() -> None:
+    """Undo what a shell does to what it runs in the background: such a process ignores interrupts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupt_is_quiet_and_leaves_nothing(tmp_path: Path) -> None:
     file = tmp_path / "long.csv"
     lines = "".join(f"{i / 10},500,5000\n" for i in range(100_000))
     file.write_text("arrival_s,prompt_tokens,output_tokens\n" + lines, encoding="utf-8")
     args = ["replay", str(file), "--step-cost", AFFINE, "--output", str(tmp_path / "out"), "--record-steps"]
     command = [sys.executable, "-m", "foretell.sim", *args]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, preexec_fn=interruptible, **PIPES) as process:
         for _ in range(600):
             if (tmp_path / "out").exists():
                 break
@@ -415,8 +423,7 @@ def test_an_interrupt_ends_the_workers_too() -> None:
         "--processes",
         "2",
     ]
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, start_new_session=True, **pipes) as process:
+    with subprocess.Popen(command, start_new_session=True, preexec_fn=interruptible, **PIPES) as process:
         time.sleep(3)
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=60)
