@@ -160,7 +160,7 @@ class Engine:
         self.horizon = INF
         self.busy_until = 0.0  # end of the last planned step
         self.token_at = 0.0  # the same, of the last step that was not empty
-        self.unknown = 0  # tokens of each decoding request that are in flight as a step is planned
+        self.unknown = 0  # whether the step before the one being planned is in flight
         self.pausing = 0  # after an empty step: how many it left, for whom the engine pauses
         self.empty_at = 0.0
         # The planned run of decoding, if any: ends of its steps, and the wake after each.
@@ -273,6 +273,7 @@ class Engine:
         if self.lag and request.stop_token and request.total < self.max_model_len:
             last += 1  # nobody foresees the stop, so one entry is wasted
         request.last_at = last
+        request.stalled_at = -1
         heapq.heappush(self.ends_at, (last, request.serial, request))
         if request.segments:
             self.pool.follow(request)
@@ -280,8 +281,12 @@ class Engine:
     def hashed_now(self, request: Request) -> int:
         """Tokens of a decoding or draining request that others can hit in the waiting pass."""
         if request.state == DECODING:
-            return max(request.target, request.base + self.step + 1 - self.unknown)
+            return max(request.target, request.base + self.step + 1 - self.in_flight(request))
         return max(request.target, request.computed - self.unknown)
+
+    def in_flight(self, request: Request) -> int:
+        """Tokens of a decoding request that are being sampled while the next step is planned."""
+        return self.unknown if request.stalled_at != self.step - 1 else 0
 
     def _abort(self, now: float) -> None:
         """Act on cancellations; tokens of the step that ends now are lost."""

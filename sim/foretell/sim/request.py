@@ -42,6 +42,7 @@ class Request:
     finish_at: int  # the step that samples the last token
     last_at: int  # the last step it is scheduled in, -1 once that is void
     paused_s: float  # when its last token before a preemption came
+    stalled_at: int  # the last step that left it out while it was decoding
     serial: int  # order of admission: its place among the running
     target: int  # tokens known at admission; the next one is sampled when all are computed
     total: int
@@ -66,6 +67,7 @@ class Request:
         "segments",
         "serial",
         "session",
+        "stalled_at",
         "state",
         "stop_token",
         "target",

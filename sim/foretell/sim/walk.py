@@ -35,7 +35,7 @@ def drop(engine: Engine, request: Request, scheduled: int) -> None:
         engine.context -= c
         engine.phase[request.base % engine.block_size] -= 1
         computed = c + scheduled
-        hashed = max(request.target, computed - engine.unknown)
+        hashed = max(request.target, computed - engine.in_flight(request))
     elif request.state == PREFILLING:
         engine.partials.remove(request)
         hashed = computed = request.computed + scheduled
@@ -177,11 +177,12 @@ def stall(engine: Engine, request: Request) -> None:
         drain(engine, request)
         return
     size = engine.block_size
-    engine.pool.hash(request, max(request.target, request.base + engine.step - engine.unknown))
+    engine.pool.hash(request, max(request.target, request.base + engine.step - engine.in_flight(request)))
     engine.phase[request.base % size] -= 1
     request.base -= 1
     engine.phase[request.base % size] += 1
     engine.context -= 1
+    request.stalled_at = engine.step
     request.finish_at += 1
     request.last_at += 1
     heapq.heappush(engine.ends_at, (request.last_at, request.serial, request))
