@@ -26,7 +26,8 @@ def plan(engine: Engine, start: float, paid: int, refused: bool) -> None:
         paid: blocks of the first step that are taken already.
         refused: whether somebody waits whom the first step could not admit. Nobody can be admitted
             later in the run either: free blocks only get fewer. (Under a prefix cache a hit may grow
-            while the answer that is hit is being written; then the run is one step.)
+            while the answer that is hit is being written; then the run is one step. An adaptive
+            threshold shrinks with every arrival, and the first chunk with it; then an arrival cuts.)
     """
     decodes = engine.n_decoding
     heap = engine.ends_at
@@ -42,7 +43,7 @@ def plan(engine: Engine, start: float, paid: int, refused: bool) -> None:
     fixed = engine.run_fixed = (
         len(engine.running) >= engine.max_seqs
         or decodes >= engine.max_tokens
-        or (refused and not engine.priority)
+        or (refused and not engine.priority and not engine.config.long_prefill_token_threshold_adaptive)
     )
     context = engine.context + decodes
     if most == 1:
