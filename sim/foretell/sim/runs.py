@@ -7,8 +7,10 @@ may join. Its effects are booked when it is over (`finish`), since until then it
 from __future__ import annotations
 
 import heapq
+import math
 from bisect import bisect_left
-from itertools import repeat
+from collections.abc import Iterator
+from itertools import accumulate, islice, repeat
 from operator import sub
 from typing import TYPE_CHECKING
 
@@ -49,22 +51,32 @@ def plan(engine: Engine, start: float, paid: int, refused: bool) -> None:
     if most == 1:
         ends = [start + engine.cost(0, 0, 0, 0, decodes, context, decodes)]
     else:
-        ends = []
-        t = start
-        limit = most if fixed else 0  # an arrival cuts the run only where it could join
-        horizon = engine.horizon
-        lag = engine.lag
-        for seconds in engine.cost.decode_steps(decodes, context):
-            boundary = t
-            t += seconds
-            ends.append(t)
-            if len(ends) == most or (not limit and (boundary if lag else t) >= horizon):
-                break
+        steps = engine.cost.decode_steps(decodes, context)
+        if fixed or engine.horizon == math.inf:
+            ends = list(accumulate(islice(steps, most), initial=start))
+            del ends[0]
+        else:
+            ends = _ends_before(engine, start, most, steps)
     engine.run = ends
     engine.run_start = start
     engine.run_paid = paid
     engine.run_wakes = [start, *ends[:-1]] if engine.lag else ends
     engine.wake = engine.run_wakes[-1]
+
+
+def _ends_before(engine: Engine, start: float, most: int, steps: Iterator[float]) -> list[float]:
+    """Ends of at most so many steps, up to the one at which an arrival may join."""
+    horizon = engine.horizon
+    lag = engine.lag
+    ends: list[float] = []
+    t = start
+    for seconds in steps:
+        boundary = t
+        t += seconds
+        ends.append(t)
+        if len(ends) == most or (boundary if lag else t) >= horizon:
+            break
+    return ends
 
 
 def shorten(engine: Engine, at_s: float) -> None:
