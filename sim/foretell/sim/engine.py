@@ -45,7 +45,10 @@ OnStep = Callable[[int, float, float, Batch], None]
 
 
 class Engine:
-    """An engine in continuous time. A driver calls `submit`, and at `wake` `commit` and then `plan`.
+    """An engine in continuous time.
+
+    A driver submits requests and lets time pass, with `advance`, or event by event: at `wake` it calls
+    `commit`, submits who arrives at that time, and calls `plan`.
 
     Args:
         config: the settings.
@@ -255,6 +258,18 @@ class Engine:
         return done
 
     plan = schedule.plan
+
+    def advance(self, until_s: float) -> list[Request]:
+        """Run up to a time. A step that starts exactly then is left, for who arrives then may join it.
+
+        Returns:
+            The requests that finished before `until_s`, in order.
+        """
+        done: list[Request] = []
+        while self.wake < until_s:
+            done += self.commit()
+            self.plan()
+        return done
 
     def start_decoding(self, request: Request, step: int, end: float) -> None:
         """All that the request knows is computed in `step`, which samples its next token."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from foretell.models import StepCost
 from foretell.sim.config import EngineConfig
@@ -41,27 +41,24 @@ def serve(
             gone.add(id(request))
         else:
             give_ups.append((request, at))
-    calls: Iterator[Request] = iter(requests)
+    calls = iter(requests)
+    leavers = iter(give_ups)
     call = next(calls, None)
-    g = 0
-    arrives = call.arrival_s if call is not None else math.inf
-    leaves = give_ups[0][1] if give_ups else math.inf
-    while True:
-        wake = engine.wake
-        if arrives <= wake and arrives <= leaves:
-            if call is None:
-                return engine
-            if gone and id(call) in gone:
+    leaver = next(leavers, None)
+    while call is not None or leaver is not None:
+        arrives = call.arrival_s if call is not None else math.inf
+        leaves = leaver[1] if leaver is not None else math.inf
+        engine.horizon = min(arrives, leaves)
+        engine.advance(engine.horizon)
+        if call is not None and arrives <= leaves:
+            if id(call) in gone:
                 call.state = CANCELLED
             else:
                 engine.submit(call)
             call = next(calls, None)
-            arrives = call.arrival_s if call is not None else math.inf
-        elif leaves <= wake:
-            engine.cancel(*give_ups[g])
-            g += 1
-            leaves = give_ups[g][1] if g < len(give_ups) else math.inf
-        else:
-            engine.horizon = arrives if arrives < leaves else leaves
-            engine.commit()
-            engine.plan()
+        elif leaver is not None:
+            engine.cancel(*leaver)
+            leaver = next(leavers, None)
+    engine.horizon = math.inf
+    engine.advance(math.inf)
+    return engine
