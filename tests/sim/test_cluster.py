@@ -17,6 +17,7 @@ from foretell.sim.routers import ROUTERS, Fleet, check_router, make_router
 from foretell.sim.serve import serve
 from foretell.sim.simulation import Run, simulate
 from foretell.traces import Poisson, Prefixes, Sessions, Trace, generate, preset
+from foretell.traces.generate import FixedTime
 from foretell.traces.lengths import Fixed
 
 COST = AffineCost(0.006, 2e-5, 3e-5, 1e-7, 0)
@@ -117,7 +118,7 @@ def test_turns_wait_for_the_answer_and_for_thought() -> None:
         preset("sharegpt"),
         num_requests=120,
         seed=3,
-        sessions=Sessions(turns=Fixed(4), think=Fixed(2)),
+        sessions=Sessions(turns=Fixed(4), think=FixedTime(2.0)),
     )
     config = EngineConfig(num_gpu_blocks=20_000, enable_prefix_caching=True, max_num_batched_tokens=8192)
     run = simulate(trace, COST, config, replicas=2, router="session_affinity")
