@@ -10,7 +10,8 @@ proportional to the number of requests, not of blocks.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from foretell.sim.request import PREFILLING, Request
@@ -115,14 +116,14 @@ class PrefixPool:
                 self.growing = True
                 for writer in stream.writers:
                     self.hash(writer, self._engine.hashed_now(writer))
-            while j < stop:
-                part, b = _oldest(stream.parts, j, stop)
-                if part is None:
-                    return j, idle
-                hits.append((part, j, b))
-                if not part.ref:
-                    idle += b - j
-                j = b
+            if stream.parts:
+                for hit in _hits(stream.parts, j, stop):
+                    hits.append(hit)
+                    j = hit[2]
+                    if not hit[0].ref:
+                        idle += j - hit[1]
+            if j < stop:
+                break
             if j >= limit:
                 break
         return j, idle
@@ -176,18 +177,21 @@ class PrefixPool:
             if end <= j:
                 continue
             b = end if end < upto else upto
-            parts = stream.parts
-            if parts and (len(parts) > 1 or (stream.writers and len(stream.writers) > 1)):
-                # There may be other copies: what counts is which block was hashed first.
-                for k in range(j, b):
-                    self._add(request, stream, k, k + 1)
-            else:
-                last = _last(held) if parts else None
-                if last is not None and last.stream is stream and last.hi == j and last.ref == 1:
+            last = _last(held)
+            if last is None or last.stream is not stream or last.hi != j or last.ref > 1:
+                last = None
+            if not _copied(stream, last, j):
+                # Whatever copies are to come are younger, so that one date does for all of these.
+                if last is not None:
                     last.hi = b
                     held[-1] = (held[-1][0], b)
                 else:
                     self._add(request, stream, j, b)
+            elif request.state == PREFILLING:
+                self._add(request, stream, j, b)
+            else:
+                for k in range(j, b):
+                    self._add(request, stream, k, k + 1)
             j = b
             if j == upto:
                 return
@@ -238,7 +242,7 @@ class PrefixPool:
                 piece.ref -= 1
                 if not piece.ref:
                     self.free += piece.hi - piece.lo
-                    _link(piece, self._tail)
+                    self._queue(piece)
         table.held.clear()
         table.grown = 0
 
@@ -265,6 +269,22 @@ class PrefixPool:
         table.named_tokens = offset
         table.streams.append((_Stream(), _FAR))
         return table
+
+    def _queue(self, part: _Part) -> None:
+        """Put a part that nobody holds any more at the end of the free queue, joined to what it continues."""
+        last = self._tail.before
+        if last.lo == part.hi and last.stream is part.stream:
+            parts = part.stream.parts
+            if last.born == part.born or not (
+                part.stream.writers
+                or any(p.lo < last.hi and p.hi > part.lo for p in parts if p is not part and p is not last)
+            ):
+                _unlink(last)
+                parts.remove(last)
+                part.hi = last.hi
+                if last.born < part.born:
+                    part.born = last.born
+        _link(part, self._tail)
 
     def _cut(self, part: _Part, at: int) -> _Part:
         """Cut a held part in two; its holders keep both. Returns the high one."""
@@ -293,20 +313,41 @@ class PrefixPool:
         return middle
 
 
-def _oldest(parts: list[_Part], j: int, stop: int) -> tuple[_Part | None, int]:
-    """The oldest copy of block j, and the first block (at most `stop`) that it is not the oldest of."""
-    best: _Part | None = None
-    for part in parts:
-        if part.lo <= j < part.hi and (best is None or part.born < best.born):
-            best = part
-    if best is None:
-        return None, j
-    b = best.hi if best.hi < stop else stop
+def _hits(parts: list[_Part], j: int, stop: int) -> Iterator[tuple[_Part, int, int]]:
+    """The blocks from j on, up to `stop`, that are cached: the oldest copy of each, in stretches."""
     if len(parts) > 1:
-        for part in parts:
-            if part.born < best.born and j < part.lo < b:
-                b = part.lo
-    return best, b
+        parts = sorted(parts, key=attrgetter("lo"))
+        for i in range(1, len(parts)):
+            if parts[i].lo < parts[i - 1].hi:
+                yield from _oldest(parts, j, stop)
+                return
+    for part in parts:
+        if part.hi > j:
+            if part.lo > j or j >= stop:
+                return
+            b = part.hi if part.hi < stop else stop
+            yield part, j, b
+            j = b
+
+
+def _oldest(parts: list[_Part], j: int, stop: int) -> Iterator[tuple[_Part, int, int]]:
+    """The same where some blocks have several copies."""
+    while j < stop:
+        copies = [part for part in parts if part.lo <= j < part.hi]
+        if not copies:
+            return
+        best = min(copies, key=attrgetter("born"))
+        b: int = min([best.hi, stop, *(p.lo for p in parts if p.born < best.born and j < p.lo < best.hi)])
+        yield best, j, b
+        j = b
+
+
+def _copied(stream: _Stream, own: _Part | None, j: int) -> bool:
+    """Whether somebody else has hashed, or may hash meanwhile, block j or later ones of the stream."""
+    for part in stream.parts:
+        if part.hi > j and part is not own:
+            return True
+    return stream.writers is not None and len(stream.writers) > 1
 
 
 def _last(held: list[tuple[_Part, int]]) -> _Part | None:
