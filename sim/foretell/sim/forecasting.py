@@ -223,7 +223,10 @@ def _results(
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     elif executor is not None:
-        for index, result in enumerate(executor.map(job, range(count))):
+        # Not executor.map: it cancels what is left while a broken pool's own thread ends it.
+        futures = [executor.submit(job, index) for index in range(count)]
+        for index, future in enumerate(futures):
+            result = future.result()
             if progress is not None:
                 progress(requests * (index + 1), total)
             yield result
