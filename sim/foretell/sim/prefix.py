@@ -180,7 +180,7 @@ class PrefixPool:
             last = _last(held)
             if last is None or last.stream is not stream or last.hi != j or last.ref > 1:
                 last = None
-            if not _copied(stream, last, j):
+            if not _copied(stream, last, j, request):
                 # Whatever copies are to come are younger, so that one date does for all of these.
                 if last is not None:
                     last.hi = b
@@ -342,12 +342,11 @@ def _oldest(parts: list[_Part], j: int, stop: int) -> Iterator[tuple[_Part, int,
         j = b
 
 
-def _copied(stream: _Stream, own: _Part | None, j: int) -> bool:
+def _copied(stream: _Stream, own: _Part | None, j: int, by: Request) -> bool:
     """Whether somebody else has hashed, or may hash meanwhile, block j or later ones of the stream."""
-    for part in stream.parts:
-        if part.hi > j and part is not own:
-            return True
-    return stream.writers is not None and len(stream.writers) > 1
+    if any(part.hi > j and part is not own for part in stream.parts):
+        return True
+    return bool(stream.writers) and any(writer is not by for writer in stream.writers or ())
 
 
 def _last(held: list[tuple[_Part, int]]) -> _Part | None:
