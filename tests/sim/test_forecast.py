@@ -213,3 +213,33 @@ def test_replications_share_no_state() -> None:
     again = forecast(modelled())
     assert first.to_json() == again.to_json()
     assert dataclasses.is_dataclass(first)
+
+
+def test_values_are_those_of_runs_with_nothing_drawn(tmp_path: Any) -> None:
+    """Draws are lopsided, and a queue amplifies them: their mean is no forecast of the fitted cost."""
+    path = tmp_path / "trace.csv"
+    rows = [f"{i / 4},{100 + i},{20 + i % 7}" for i in range(80)]
+    path.write_text("arrival_s,prompt_tokens,output_tokens\n" + "\n".join(rows) + "\n")
+    fixed = modelled(workload={"trace": str(path)})
+    once = forecast(fixed.replace(replications=1))
+    often = forecast(fixed.replace(replications=5))
+    for name, estimate_ in often.summary.items():
+        assert estimate_.value == once.summary[name].value or math.isnan(estimate_.value), name
+    ttft = often.run.first_token_s - often.run.arrival_s
+    assert often.summary["ttft_mean_s"].value == pytest.approx(float(ttft.mean()), rel=1e-12)
+    assert often.summary["ttft_mean_s"].value not in often.summary["ttft_mean_s"].values
+
+
+def test_the_kv_cache_is_drawn_from_its_band() -> None:
+    from foretell.sim.deployment import deploy
+    from foretell.sim.forecasting import _drawn
+
+    part = deploy(modelled().pool).parts[0]
+    assert part.capacity is not None
+    rng = np.random.default_rng(0)
+    blocks = np.array([_drawn(part, rng).config.num_gpu_blocks for _ in range(2000)])
+    inside = (blocks >= part.capacity.low) & (blocks <= part.capacity.high)
+    assert abs(inside.mean() - 0.9) < 0.03
+    assert abs(np.median(blocks) / part.capacity.num_gpu_blocks - 1) < 0.02
+    known = dataclasses.replace(part, capacity=None)
+    assert _drawn(known, rng).config == part.config

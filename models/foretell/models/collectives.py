@@ -13,7 +13,7 @@ hierarchical reduce-scatter, all-reduce, all-gather).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from foretell.models.hardware import Link, Node
@@ -88,7 +88,11 @@ def make_group(ranks: int, stride: int, node: Node) -> Group:
     """
     fit = max(1, min(ranks, node.accelerators // stride))
     per_node = fit if ranks % fit == 0 else 1
-    return Group(ranks, per_node, node.intra, node.inter)
+    intra = node.intra
+    if intra.mesh and 1 < per_node < node.accelerators:
+        share = (per_node - 1) / (node.accelerators - 1)
+        intra = replace(intra, bandwidth_Bps=intra.bandwidth_Bps * share)
+    return Group(ranks, per_node, intra, node.inter)
 
 
 def all_reduce_s(num_bytes: Any, group: Group) -> Any:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -23,6 +22,7 @@ FRACTIONS = (
     "link",
 )
 OVERHEADS = ("launch_scale", "host_scale", "host_per_sequence_s")
+_BY_COMPUTE = ("gemm", "moe", "prefill_attention", "link")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,8 @@ class Efficiency:
         launch_scale: time of a kernel besides its work, over the hardware's launch time.
         host_scale: host's visible time for a step over the hardware's host time.
         host_per_sequence_s: host's time for every entry of a batch.
-        errors: relative standard error by name; a name that is absent is taken as known.
+        compute_error, memory_error: standard errors of the logarithm of the time that is bound by compute
+            and links, and of that bound by memory, kernels' launches and the host.
         measured: whether the figures were fitted on this very accelerator.
         source: where they come from.
 
@@ -59,7 +60,8 @@ class Efficiency:
     launch_scale: float = 1.0
     host_scale: float = 1.0
     host_per_sequence_s: float = 0.0
-    errors: Mapping[str, float] = field(default_factory=dict, hash=False)
+    compute_error: float = 0.0
+    memory_error: float = 0.0
     measured: bool = False
     source: str = ""
 
@@ -68,17 +70,10 @@ class Efficiency:
             value = getattr(self, name)
             if not 0 < value <= 1:
                 raise ValueError(f"efficiency {name}: {value!r} is not a fraction in (0, 1]")
-        for name in OVERHEADS:
+        for name in (*OVERHEADS, "compute_error", "memory_error"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"efficiency {name}: {value!r} is not a finite number >= 0")
-        for name, value in self.errors.items():
-            if name not in FRACTIONS + OVERHEADS:
-                known = ", ".join(FRACTIONS + OVERHEADS)
-                known = ", ".join(FRACTIONS + OVERHEADS)
-                raise ValueError(f"efficiency errors: {name!r} is not one of {known}")
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"efficiency errors.{name}: {value!r} is not a finite number >= 0")
 
     def compute_of(self, kind: str) -> float:
         """Fraction of the peak FLOPS for a class of operator."""
@@ -93,13 +88,19 @@ class Efficiency:
         }.get(kind, self.memory)
 
     def perturbed(self, rng: np.random.Generator) -> Efficiency:
-        """Draw every figure log-normally from its relative standard error; fractions never exceed 1."""
-        drawn: dict[str, float] = {}
-        for name in FRACTIONS + OVERHEADS:
-            sigma = math.sqrt(math.log1p(self.errors.get(name, 0.0) ** 2))
-            value = getattr(self, name) * math.exp(sigma * rng.standard_normal())
-            drawn[name] = min(value, 1.0) if name in FRACTIONS else value
-        return dataclasses.replace(self, **drawn)  # type: ignore[arg-type]
+        """Draw the figures from their errors; fractions never exceed 1.
+
+        Figures of a kind move together: what is left over where a model or a GPU was left out is off by
+        one factor for all steps of a phase, and drawing each figure by itself would average that away.
+        """
+        compute = math.exp(self.compute_error * rng.standard_normal())
+        memory = math.exp(self.memory_error * rng.standard_normal())
+        drawn = {name: min(getattr(self, name) / compute, 1.0) for name in _BY_COMPUTE}
+        drawn |= {
+            name: min(getattr(self, name) / memory, 1.0) for name in FRACTIONS if name not in _BY_COMPUTE
+        }
+        drawn |= {name: getattr(self, name) * memory for name in OVERHEADS}
+        return dataclasses.replace(self, **drawn)
 
 
 def load_efficiency(accelerator: str) -> Efficiency:
@@ -112,8 +113,7 @@ def load_efficiency(accelerator: str) -> Efficiency:
     )
     fitted = record["fitted"]
     measured = accelerator in fitted.pop("accelerators")
-    errors = fitted.pop("errors")
     if not measured:
-        least = record["elsewhere"]["least_error"]
-        errors = {name: max(error, least) for name, error in errors.items()}
-    return Efficiency(**fitted, errors=errors, measured=measured)
+        for name in ("compute_error", "memory_error"):
+            fitted[name] = max(fitted[name], record["elsewhere"][name])
+    return Efficiency(**fitted, measured=measured)

@@ -22,6 +22,8 @@ class Link:
         bandwidth_Bps: peak bytes a second of one accelerator in ONE direction.
         latency_s: time that one hop adds to a collective, however small the message.
         base_latency_s: time of a collective besides its hops, however small and whatever the ranks.
+        mesh: whether it is a wire to each other accelerator of the node, so that a group of some of
+            them has only that share of the bandwidth; else a switch gives any group all of it.
         sources: source and date of each field.
 
     """
@@ -30,6 +32,7 @@ class Link:
     bandwidth_Bps: float
     latency_s: float
     base_latency_s: float = 0.0
+    mesh: bool = False
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
@@ -165,7 +168,8 @@ def load_link(name: str) -> Link:
 
     """
     record = read_record("links", name)
-    check_keys(record, ["name", "bandwidth_Bps", "latency_s"], ["base_latency_s", "sources"], f"link {name}")
+    optional = ["base_latency_s", "mesh", "sources"]
+    check_keys(record, ["name", "bandwidth_Bps", "latency_s"], optional, f"link {name}")
     return Link(**record)
 
 

@@ -35,8 +35,6 @@ _DTYPES = {
 }
 _QUANTIZATION = {  # vLLM's name → formats of weights and of activations
     "fp8": ("fp8", "fp8"),
-    "compressed-tensors": ("fp8", "fp8"),
-    "modelopt": ("fp8", "fp8"),
     "modelopt_fp4": ("nvfp4", "fp4"),
     "nvfp4": ("nvfp4", "fp4"),
     "mxfp4": ("mxfp4", "bf16"),
@@ -46,6 +44,8 @@ _QUANTIZATION = {  # vLLM's name → formats of weights and of activations
     "gptq_marlin": ("int4", "bf16"),
     "int8": ("int8", "int8"),
 }
+_CONTAINERS = ("compressed-tensors", "modelopt")
+"""Names that say how a checkpoint is stored, not in which format: the checkpoint itself says that."""
 _SHIPPED_ACTIVATIONS = {"fp8": "fp8", "int8": "int8", "nvfp4": "fp4", "fp4": "fp4"}
 _KV_DTYPES = {"bfloat16": "bf16", "fp8": "fp8", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8", "fp8_inc": "fp8"}
 
@@ -140,11 +140,17 @@ def precision_of(architecture: Architecture, dtype: str, quantization: str | Non
     """
     base = _look_up("dtype", dtype, _DTYPES)
     cache = base if kv == "auto" else _look_up("kv_cache_dtype", kv, _KV_DTYPES)
-    if quantization is not None:
+    shipped = architecture.weight_dtype
+    plain = shipped in ("bf16", "fp16", "fp32")
+    if quantization is not None and not (quantization in _CONTAINERS and not plain):
+        if quantization in _CONTAINERS:
+            raise ValueError(
+                f"quantization: {quantization} is how a checkpoint is stored, and {architecture.name} ships "
+                f"in {shipped}; name the format, one of {', '.join(_QUANTIZATION)}"
+            )
         weights, activations = _look_up("quantization", quantization, _QUANTIZATION)
         return Precision(weights, activations, cache)
-    shipped = architecture.weight_dtype
-    if shipped in ("bf16", "fp16", "fp32"):
+    if plain:
         return Precision(base, base, cache)
     return Precision(shipped, _SHIPPED_ACTIVATIONS.get(shipped, base), cache)
 

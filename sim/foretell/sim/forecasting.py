@@ -1,9 +1,11 @@
 """Forecasts: replicated runs of a scenario, and an interval on every figure.
 
-Replication 0 runs the step cost as it is; each of the others draws the cost's own error once
-(`perturbed`, where the cost has one). Each replication has seeds of its own for workload, cost and
-routing, spawned from the scenario's: two scenarios with the same seed meet the same randomness. The
-value of a figure is its mean over the replications; see `foretell.sim.intervals` for the interval.
+Each replication is run twice: nominally, and with what is not known for sure drawn once: the step
+cost's own error (`perturbed`, where the cost has one) and the estimated KV cache. The value of a figure
+is its mean over the nominal runs; the drawn ones give the interval (`foretell.sim.intervals`). Where
+nominal runs cannot differ, as with a recorded trace, there is one. Each replication has seeds of its own
+for workload, draws and routing, spawned from the scenario's: two scenarios with the same seed meet the
+same randomness.
 """
 
 from __future__ import annotations
@@ -12,14 +14,14 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from foretell.models import StepCost
 from foretell.sim import metrics
-from foretell.sim.deployment import Deployment, deploy
+from foretell.sim.deployment import Deployment, EnginePart, deploy
 from foretell.sim.intervals import Estimate, chance_below, estimate
 from foretell.sim.objectives import Objective, limits_of, objectives_from_mapping, request_limits
 from foretell.sim.power import energy_J
@@ -37,6 +39,8 @@ Progress = Callable[[int, int], None]
 _CERTAIN_ROUTERS = ("round_robin", "least_outstanding", "prefix_affinity", "session_affinity")
 _POOL_PAYS = 50_000
 """Requests from which on several processes are worth their start."""
+_BAND_Z = 1.645
+"""Standard normal deviate at the ends of a 90 % band."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +148,29 @@ def forecast(
     deployment = deploy(scenario.pool, float(context.mean()))
     job = _Job(scenario, deployment, trace, tuple(sorted(percentiles)), limits)
     results = list(_results(job, len(first), executor, processes, progress))
-    run = results[0][1]
-    assert run is not None
+    run = results[0].run
+    assert run is not None and results[0].nominal is not None
+    nominal = [r.nominal for r in results if r.nominal is not None]
     summary = {
-        name: estimate([figures.get(name, np.nan) for figures, _ in results], share=name in SHARES)
-        for name in results[0][0]
+        name: estimate(
+            [r.drawn.get(name, np.nan) for r in results],
+            nominal=[figures.get(name, np.nan) for figures in nominal],
+            share=name in SHARES,
+        )
+        for name in results[0].nominal
     }
     verdicts = tuple(_verdict(objective, summary) for objective in objectives)
     notes = (*deployment.notes, *first.notes, *_remarks(run, summary, len(results)))
     return Forecast(scenario, deployment, summary, verdicts, notes, run, first)
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """Figures of a replication with nothing drawn, if they are news, and as drawn; records of the first."""
+
+    nominal: dict[str, float] | None
+    drawn: dict[str, float]
+    run: Run | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,34 +183,66 @@ class _Job:
     percentiles: tuple[float, ...]
     limits: dict[str, float]
 
-    def __call__(
-        self, index: int, tick: Callable[[int], None] | None = None
-    ) -> tuple[dict[str, float], Run | None]:
-        """Run one replication: its figures, and for the first, its records."""
-        workload_seed, cost_seed, routing_seed = _seeds(self.scenario, index)
+    def __call__(self, index: int, tick: Callable[[int], None] | None = None) -> _Result:
+        """Run one replication: nominally where that says something new, and as drawn."""
+        workload_seed, draw_seed, routing_seed = _seeds(self.scenario, index)
         trace = self.trace
         if trace is None:
             trace = drawn_trace(self.scenario.workload, workload_seed)
-        rng = np.random.default_rng(cost_seed)
-        costs = {id(p): p.cost if index == 0 else _perturbed(p.cost, rng) for p in self.deployment.parts}
-        engines = self.deployment.engines
-        run = simulate(
+        parts = self.deployment.parts
+        nominal = run = None
+        drawn: dict[str, float] | None = None
+        uncertain = self.uncertain and self.scenario.replications > 1
+        todo = 2 if uncertain and (index == 0 or self.varied) else 1
+        if index == 0 or self.varied or not uncertain:
+            run = self.simulate(
+                trace, {id(p): p for p in parts}, routing_seed, _part_of(tick, 0, todo, len(trace))
+            )
+            nominal = drawn = self.figures(run, {id(p): p for p in parts})
+        if uncertain:
+            rng = np.random.default_rng(draw_seed)
+            changed = {id(p): _drawn(p, rng) for p in parts}
+            other = self.simulate(trace, changed, routing_seed, _part_of(tick, todo - 1, todo, len(trace)))
+            drawn = self.figures(other, changed)
+        assert drawn is not None
+        return _Result(nominal, drawn, run if index == 0 else None)
+
+    @property
+    def varied(self) -> bool:
+        """Whether nominal replications can differ."""
+        routed = len(self.deployment.engines) > 1 and self.deployment.router not in _CERTAIN_ROUTERS
+        return self.trace is None or routed
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether there is anything to draw."""
+        return any(hasattr(p.cost, "perturbed") or p.capacity is not None for p in self.deployment.parts)
+
+    def simulate(
+        self,
+        trace: Trace,
+        parts: dict[int, EnginePart],
+        seed: np.random.SeedSequence,
+        tick: Callable[[int], None] | None,
+    ) -> Run:
+        """Simulate with these in place of the deployment's parts."""
+        engines = [parts[id(part)] for part in self.deployment.engines]
+        return simulate(
             trace,
-            [costs[id(part)] for part in engines],
+            [part.cost for part in engines],
             [part.config for part in engines],
             replicas=len(engines),
             router=self.deployment.router,
-            seed=routing_seed,
+            seed=seed,
             itl=True,
             progress=tick,
         )
-        return self.figures(run, costs), run if index == 0 else None
 
-    def figures(self, run: Run, costs: dict[int, StepCost]) -> dict[str, float]:
+    def figures(self, run: Run, parts: dict[int, EnginePart]) -> dict[str, float]:
         """Give every figure of a run."""
         warmup = self.scenario.workload.warmup_s
-        parts = self.deployment.engines
-        energy = energy_J(run, parts, [costs[id(part)] for part in parts])
+        engines = [parts[id(part)] for part in self.deployment.engines]
+        energy = energy_J(run, engines, [part.cost for part in engines])
         return {
             **metrics.latencies(run, self.percentiles, warmup),
             **metrics.throughput(run, self.limits, warmup),
@@ -204,11 +254,10 @@ class _Job:
 
 def _results(
     job: _Job, requests: int, executor: Executor | None, processes: int | None, progress: Progress | None
-) -> Iterator[tuple[dict[str, float], Run | None]]:
+) -> Iterator[_Result]:
     count = job.scenario.replications
-    if not _random(job):
-        figures, run = job(0, _ticker(progress, 0, requests, requests))
-        yield from [(figures, run), *[(figures, None)] * (count - 1)]
+    if not (job.varied or job.uncertain):
+        yield from [job(0, _ticker(progress, 0, requests, requests))] * count
         return
     total = requests * count
     if executor is None and processes is None:
@@ -240,13 +289,6 @@ def _end_on_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _random(job: _Job) -> bool:
-    """Whether replications can differ at all."""
-    costs = any(hasattr(part.cost, "perturbed") for part in job.deployment.parts)
-    routed = len(job.deployment.engines) > 1 and job.deployment.router not in _CERTAIN_ROUTERS
-    return job.trace is None or costs or routed
-
-
 def _ticker(
     progress: Progress | None, before: int, total: int, requests: int
 ) -> Callable[[int], None] | None:
@@ -255,10 +297,26 @@ def _ticker(
     return lambda done: progress(before + min(done, requests), total)
 
 
-def _perturbed(cost: StepCost, rng: np.random.Generator) -> StepCost:
-    draw = getattr(cost, "perturbed", None)
-    drawn: StepCost = cost if draw is None else draw(rng)
-    return drawn
+def _part_of(
+    tick: Callable[[int], None] | None, index: int, count: int, rows: int
+) -> Callable[[int], None] | None:
+    """Progress of one of several simulations of as many requests, as a share of all."""
+    return None if tick is None else lambda done: tick((index * rows + done) // count)
+
+
+def _drawn(part: EnginePart, rng: np.random.Generator) -> EnginePart:
+    """The part with its step cost and its KV cache drawn from their errors."""
+    perturbed = getattr(part.cost, "perturbed", None)
+    cost: StepCost = part.cost if perturbed is None else perturbed(rng)
+    config = part.config
+    if part.capacity is not None:
+        # The band is taken as 90 % of a normal law in logarithms, with a spread for either side.
+        z = float(rng.standard_normal())
+        blocks, edge = part.capacity.num_gpu_blocks, part.capacity.high if z > 0 else part.capacity.low
+        drawn = round(blocks * (max(edge, 1) / blocks) ** (abs(z) / _BAND_Z))
+        least = -(-config.max_model_len // config.block_size) + 1  # less, and vLLM would not start
+        config = replace(config, num_gpu_blocks=max(drawn, least))
+    return replace(part, cost=cost, config=config)
 
 
 def _seeds(scenario: Scenario, replication: int) -> list[np.random.SeedSequence]:

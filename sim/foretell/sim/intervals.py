@@ -1,7 +1,8 @@
 """Intervals from replications: where one more run would land, by Student's t.
 
-The n replications differ in seed (arrivals, lengths, routing) and, but for the first, in a draw of the
-step cost's own error. The interval is the t prediction interval of one more such run,
+The n replications differ in seed (arrivals, lengths, routing) and in a draw of what is not known for
+sure: the step cost's own error and the KV cache. The value beside the interval is that of the same
+seeds with nothing drawn. The interval is the t prediction interval of one more drawn run,
 mean ± t·s·√(1 + 1/n): it speaks of the deployment, not of the mean of many, and does not shrink to
 nothing with n. Figures that are positive in every run are taken in logarithms, so that the interval
 stays positive and may be lopsided; where they spread over more than a factor of e (around saturation),
@@ -29,9 +30,9 @@ class Estimate:
     """A figure of a forecast.
 
     Attributes:
-        value: mean over the replications that have one; NaN when none has.
+        value: mean over the nominal runs that have one; NaN when none has.
         low, high: 90 % prediction interval for one run; NaN from a single replication.
-        values: the figure in every replication.
+        values: the figure in every drawn run.
 
     """
 
@@ -41,16 +42,30 @@ class Estimate:
     values: tuple[float, ...] = ()
 
 
-def estimate(values: Sequence[float], *, share: bool = False, level: float = LEVEL) -> Estimate:
-    """Summarise the replications of a figure; `share` cuts the interval to [0, 1]."""
+def estimate(
+    values: Sequence[float],
+    *,
+    nominal: Sequence[float] | None = None,
+    share: bool = False,
+    level: float = LEVEL,
+) -> Estimate:
+    """Summarise the replications of a figure.
+
+    Args:
+        values: in the drawn runs, for the interval.
+        nominal: in the nominal ones, for the value; the same when None.
+        share: cuts the interval to [0, 1].
+        level: of the interval.
+    """
+    given = values if nominal is None else nominal
+    told = [value for value in given if not math.isnan(value)]
     kept = [value for value in values if not math.isnan(value)]
-    if not kept:
-        return Estimate(math.nan, math.nan, math.nan, tuple(values))
-    if min(kept) == max(kept) and len(kept) > 1:
-        return Estimate(kept[0], kept[0], kept[0], tuple(values))
-    mean = math.fsum(kept) / len(kept)
-    if len(kept) < 2:
+    mean = math.fsum(told) / len(told) if told else math.nan
+    if len(kept) < 2 or not told:
         return Estimate(mean, math.nan, math.nan, tuple(values))
+    if min(kept) == max(kept):
+        same = kept[0] if min(told) == max(told) else mean  # a mean of equal values may not be one of them
+        return Estimate(same, min(same, kept[0]), max(same, kept[0]), tuple(values))
     logs = _logarithms(kept, share)
     t = t_quantile((1 + level) / 2, len(kept) - 1)
     centre, spread = _moments(kept)
