@@ -177,24 +177,38 @@ class PrefixPool:
             if end <= j:
                 continue
             b = end if end < upto else upto
-            last = _last(held)
-            if last is None or last.stream is not stream or last.hi != j or last.ref > 1:
-                last = None
-            if not _copied(stream, last, j, request):
-                # Whatever copies are to come are younger, so that one date does for all of these.
-                if last is not None:
-                    last.hi = b
-                    held[-1] = (held[-1][0], b)
+            parts = stream.parts
+            if not stream.writers and (not parts or (len(parts) == 1 and held and held[-1][0] is parts[0])):
+                # Nobody else is here: the common case. What copies are to come are younger.
+                if parts and parts[0].ref == 1 and parts[0].hi == j:
+                    parts[0].hi = b
+                    held[-1] = (parts[0], b)
                 else:
                     self._add(request, stream, j, b)
-            elif request.state == PREFILLING:
-                self._add(request, stream, j, b)
             else:
-                for k in range(j, b):
-                    self._add(request, stream, k, k + 1)
+                self._extend(request, stream, j, b)
             j = b
             if j == upto:
                 return
+
+    def _extend(self, request: Request, stream: _Stream, lo: int, hi: int) -> None:
+        """The request has hashed blocks lo..hi-1 of a stream that others use too."""
+        held = request.blocks.held
+        last = _last(held)
+        if last is None or last.stream is not stream or last.hi != lo or last.ref > 1:
+            last = None
+        if not _copied(stream, last, lo, request):
+            # Copies that are to come are younger, so that one date does for all of these.
+            if last is not None:
+                last.hi = hi
+                held[-1] = (held[-1][0], hi)
+            else:
+                self._add(request, stream, lo, hi)
+        elif request.state == PREFILLING:
+            self._add(request, stream, lo, hi)
+        else:
+            for k in range(lo, hi):
+                self._add(request, stream, k, k + 1)
 
     def _add(self, request: Request, stream: _Stream, lo: int, hi: int) -> None:
         """The request has hashed blocks lo..hi-1 of the stream."""
