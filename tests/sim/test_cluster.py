@@ -249,3 +249,11 @@ def test_impossible_numbers_of_replicas() -> None:
         simulate(trace, COST, CONFIG, replicas=0)
     with pytest.raises(ValueError, match="cost: 2 given for 3 replicas"):
         simulate(trace, [COST, COST], CONFIG, replicas=3)
+
+
+def test_equal_names_are_no_trouble_under_priorities() -> None:
+    trace = Trace(
+        np.zeros(4), np.full(4, 20), np.full(4, 3), request_id=["a"] * 4, priority=np.zeros(4, dtype=int)
+    )
+    run = simulate(trace, COST, EngineConfig(scheduling_policy="priority", max_num_seqs=1))
+    assert len(set(run.finish_s.tolist())) == 4

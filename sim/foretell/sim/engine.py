@@ -189,7 +189,9 @@ class Engine:
         self.outstanding += 1
         self.n_waiting += 1
         if self.priority:
-            heapq.heappush(self.waiting, (request.priority, request.arrival_s, request.id, request))
+            heapq.heappush(
+                self.waiting, (request.priority, request.arrival_s, request.id, id(request), request)
+            )
         else:
             self.waiting.append(request)
         if self.run is not None:

@@ -77,7 +77,9 @@ def preempt(engine: Engine, request: Request, scheduled: int = 0) -> None:
     engine.stats.preemptions += 1
     engine.n_waiting += 1
     if engine.priority:
-        heapq.heappush(engine.waiting, (request.priority, request.arrival_s, request.id, request))
+        heapq.heappush(
+            engine.waiting, (request.priority, request.arrival_s, request.id, id(request), request)
+        )
     else:
         engine.waiting.appendleft(request)
 
