@@ -34,6 +34,7 @@ from foretell.sim.request import (
     FINISHED,
     REJECTED,
     Request,
+    in_line,
 )
 from foretell.sim.stats import EngineStats
 
@@ -189,9 +190,7 @@ class Engine:
         self.outstanding += 1
         self.n_waiting += 1
         if self.priority:
-            heapq.heappush(
-                self.waiting, (request.priority, request.arrival_s, request.id, id(request), request)
-            )
+            heapq.heappush(self.waiting, in_line(request))
         else:
             self.waiting.append(request)
         if self.run is not None:

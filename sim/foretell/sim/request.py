@@ -114,3 +114,8 @@ class Request:
             f"Request({self.id!r}, arrival_s={self.arrival_s}, prompt_tokens={self.prompt_tokens}, "
             f"output_tokens={self.output_tokens}, status={self.status!r})"
         )
+
+
+def in_line(request: Request) -> tuple[int, float, str, int, int, Request]:
+    """Entry of the queue under the priority policy: vLLM's key, and what tells requests of one name apart."""
+    return request.priority, request.arrival_s, request.id, request.row, id(request), request

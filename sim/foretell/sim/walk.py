@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING
 
-from foretell.sim.request import DECODING, DRAINING, PREFILLING, WAITING, Request
+from foretell.sim.request import DECODING, DRAINING, PREFILLING, WAITING, Request, in_line
 
 if TYPE_CHECKING:
     from foretell.sim.engine import Batch, Engine
@@ -77,9 +77,7 @@ def preempt(engine: Engine, request: Request, scheduled: int = 0) -> None:
     engine.stats.preemptions += 1
     engine.n_waiting += 1
     if engine.priority:
-        heapq.heappush(
-            engine.waiting, (request.priority, request.arrival_s, request.id, id(request), request)
-        )
+        heapq.heappush(engine.waiting, in_line(request))
     else:
         engine.waiting.appendleft(request)
 
