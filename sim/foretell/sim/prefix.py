@@ -217,8 +217,11 @@ class PrefixPool:
             when = 2 * engine.step
         else:  # it decodes, so that the step in which it filled a block, and was seen to, follows
             step = (lo + 1) * self.block_size - request.base - 1 + engine.lag
-            late = step > request.finish_at and not request.stop_token  # seen to when its output came
-            when = 2 * step + late
+            when = 2 * step
+            if step > request.finish_at and not request.stop_token:
+                when += 1  # not scheduled again, so seen to when its last output came
+            elif engine.lag and step == request.stalled_at + 1:
+                when -= 1  # the same, as it was left out of the step before
         part = _Part(stream, lo, hi, 1, when << 40 | request.serial)
         stream.parts.append(part)
         request.blocks.held.append((part, hi))
