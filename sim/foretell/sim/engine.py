@@ -110,6 +110,7 @@ class Engine:
         "step",
         "token_at",
         "unknown",
+        "unknown_before",
         "waiting",
         "wake",
         "watermark",
@@ -165,6 +166,7 @@ class Engine:
         self.busy_until = 0.0  # end of the last planned step
         self.token_at = 0.0  # the same, of the last step that was not empty
         self.unknown = 0  # whether the step before the one being planned is in flight
+        self.unknown_before = 0  # whether that was so when that one was planned
         self.pausing = 0  # after an empty step: how many it left, for whom the engine pauses
         self.empty_at = 0.0
         # The planned run of decoding, if any: ends of its steps, and the wake after each.
@@ -306,6 +308,7 @@ class Engine:
 
     def _abort(self, now: float) -> None:
         """Act on cancellations; tokens of the step that ends now are lost."""
+        self.unknown_before = self.unknown
         for request in self.cancels:
             if request.state >= FINISHED:
                 continue

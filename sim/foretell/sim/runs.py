@@ -126,6 +126,8 @@ def finish(engine: Engine) -> None:
     stats.kv_block_seconds += seconds * (stats.kv_blocks - engine.pool.free + blocks / 2)
     if blocks:
         engine.pool.take(blocks)
+    if k > 1:
+        engine.unknown = engine.lag
     engine.context += k * n
     engine.step = step + k
     engine.busy_until = engine.token_at = ends[-1]

@@ -25,6 +25,7 @@ def plan(engine: Engine) -> None:
         return
     start = engine.wake
     if engine.lag:
+        engine.unknown_before = engine.unknown
         engine.unknown = 0
         if start < engine.busy_until:
             start = engine.busy_until

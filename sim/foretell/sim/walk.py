@@ -35,7 +35,8 @@ def drop(engine: Engine, request: Request, scheduled: int) -> None:
         engine.context -= c
         engine.phase[request.base % engine.block_size] -= 1
         computed = c + scheduled
-        hashed = max(request.target, computed - engine.in_flight(request))
+        before = c - min(engine.in_flight(request), engine.unknown_before)
+        hashed = max(request.target, before, computed - engine.in_flight(request))
     elif request.state == PREFILLING:
         engine.partials.remove(request)
         hashed = computed = request.computed + scheduled
