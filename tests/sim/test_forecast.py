@@ -137,10 +137,15 @@ def test_closed_loop_keeps_its_concurrency() -> None:
 
 def test_rejected_requests_are_told() -> None:
     pools = {"main": {**POOL, "engine": {"max_model_len": 100}}}
-    result = forecast(scenario(pools=pools, goodput={"ttft": "1 s"}))
-    assert any("60 of 60 requests rejected" in note for note in result.notes)
-    assert not result.met
-    assert result.summary["attainment"].value == 0
+    lengths = {"prompt": {"uniform": {"low": 50, "high": 200}}, "output": 5}
+    workload = scenario().to_dict()["workload"] | {"lengths": lengths}
+    result = forecast(scenario(workload=workload, pools=pools, goodput={"ttft": "1 s"}))
+    rejected = int((result.run.prompt_tokens >= 100).sum())
+    assert 0 < rejected < 60
+    assert any(f"{rejected} of 60 requests rejected" in note for note in result.notes)
+    assert result.summary["attainment"].value < 1
+    with pytest.raises(ValueError, match="all 60 need more than max_model_len"):
+        forecast(scenario(pools=pools))
 
 
 def test_calls_are_a_frame_with_a_row_each() -> None:
@@ -174,9 +179,13 @@ def test_t_against_published_tables() -> None:
 
 
 def test_intervals_by_hand() -> None:
-    found = estimate([0.2, 0.4], share=True)  # mean 0.3, s = 0.1414, t(0.95, 1) = 6.314: cut to [0, 1]
-    assert found.value == pytest.approx(0.3)
-    assert (found.low, found.high) == (0.0, 1.0)
+    # mean 0.25, s = 0.1291, t(0.95, 3) = 2.353: 0.25 ± 2.353·0.1291·√1.25, cut to [0, 1]
+    found = estimate([0.1, 0.2, 0.3, 0.4], share=True)
+    assert found.value == pytest.approx(0.25)
+    assert found.low == 0
+    assert found.high == pytest.approx(0.25 + 2.3534 * 0.1290994 * 1.25**0.5, rel=1e-4)
+    few = estimate([0.2, 0.4])  # of so few runs only the range says something
+    assert (few.low, few.high) == (0.2, 0.4)
     exact = estimate([2.0, 2.0, 2.0])
     assert exact.low == pytest.approx(2.0)
     assert exact.high == pytest.approx(2.0)
@@ -185,6 +194,7 @@ def test_intervals_by_hand() -> None:
     assert chance_below([1.0, 2.0, 3.0], 2.0, share=True) == pytest.approx(0.5)
     assert chance_below([2.0, 2.0], 2.0) == 1.0
     assert math.isnan(chance_below([1.0, math.nan], 2.0))
+    assert math.isnan(chance_below([1.0], 2.0))
 
 
 def test_nine_of_ten_runs_land_in_the_interval() -> None:

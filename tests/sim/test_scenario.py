@@ -257,3 +257,27 @@ def test_formats_follow_vllms_flags() -> None:
     assert precision_of(llama, "half", None, "auto").kv_cache == "fp16"
     deepseek = load_architecture("deepseek-v3")
     assert precision_of(deepseek, "auto", None, "auto").activations == "fp8"
+
+
+def test_a_groups_engine_is_laid_over_the_pools() -> None:
+    engine = {"max_model_len": 4096, "num_gpu_blocks": 900}
+    groups = [{"count": 1}, {"count": 2, "engine": {"max_num_seqs": 16}}]
+    pool = {"step_cost": "constant:0.01", "engine": engine, "replicas": groups}
+    workload = {"arrivals": {"process": "poisson", "rate_per_s": 1}, "lengths": {"prompt": 5, "output": 5}}
+    workload |= {"num_requests": 5, "priorities": {0: 9, 1: 1}}  # whole numbers as keys, as YAML has them
+    made = Scenario.from_dict({"workload": workload, "pools": {"main": pool}})
+    _, other = made.pool.groups
+    assert other.engine is not None
+    assert (other.engine.max_model_len, other.engine.max_num_seqs) == (4096, 16)
+    assert made.workload.priorities == {"0": 9, "1": 1}
+
+
+@pytest.mark.parametrize(
+    "idle", [{"quantization": "fp8"}, {"kv_cache_dtype": "fp8"}, {"engine": {"gpu_memory_utilization": 0.5}}]
+)
+def test_settings_without_effect_are_refused(idle: dict[str, object]) -> None:
+    workload = {"arrivals": {"process": "poisson", "rate_per_s": 1}, "lengths": {"prompt": 5, "output": 5}}
+    pool = {"step_cost": "constant:0.01"} | idle
+    made = Scenario.from_dict({"workload": workload | {"num_requests": 5}, "pools": {"main": pool}})
+    with pytest.raises(ValueError, match="has no effect with step_cost"):
+        deploy(made.pool)

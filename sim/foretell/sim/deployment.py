@@ -158,6 +158,18 @@ def precision_of(architecture: Architecture, dtype: str, quantization: str | Non
 def _own_cost(pool: Pool, group: ReplicaGroup) -> tuple[EnginePart, list[str]]:
     assert group.step_cost is not None and group.engine is not None
     cost = parse_step_cost(group.step_cost)
+    idle = {
+        "quantization": pool.quantization is not None,
+        "kv_cache_dtype": pool.kv_cache_dtype != "auto",
+        "dtype": pool.dtype != "auto",
+        "enable_expert_parallel": bool(group.enable_expert_parallel),
+        "gpu_memory_utilization": group.engine.gpu_memory_utilization is not None,
+    }
+    for name, given in idle.items():
+        if given and all(g.step_cost is not None for g in pool.groups):
+            raise ValueError(
+                f"{name}: has no effect with step_cost, which says how long a step takes; drop it"
+            )
     hardware = None if group.hardware is None else load_hardware(group.hardware)
     world = (group.tensor_parallel_size or 1) * (group.pipeline_parallel_size or 1)
     settings = resolve_settings(group.engine, hardware.accelerator if hardware else None, world)

@@ -285,8 +285,9 @@ def _results(
 
 
 def _end_on_interrupt() -> None:
-    """Let Ctrl-C end a worker without a traceback."""
+    """Let a signal end a worker without a traceback."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _ticker(
@@ -348,6 +349,11 @@ def _remarks(run: Run, summary: dict[str, Estimate], replications: int) -> Itera
             "how long the load lasts"
         )
     rejected = int((run.status == metrics.REJECTED).sum())
+    if rejected == len(run.status):
+        raise ValueError(
+            f"no request can be served: all {rejected:,} need more than max_model_len or the KV cache "
+            "allows; raise max_model_len or num_gpu_blocks"
+        )
     if rejected:
         yield (
             f"{rejected:,} of {len(run.status):,} requests rejected: they can never fit max_model_len or "
@@ -355,3 +361,5 @@ def _remarks(run: Run, summary: dict[str, Estimate], replications: int) -> Itera
         )
     if replications == 1:
         yield "one replication: no intervals"
+    elif replications < 4:
+        yield f"{replications} replications: intervals are only their range; 4 give a prediction"

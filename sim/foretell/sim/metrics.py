@@ -184,7 +184,7 @@ def engines(run: Run) -> dict[str, float]:
         return total / of if of > 0 else math.nan
 
     return {
-        "utilisation": share(sum(engine.busy_s for engine in stats), whole),
+        "utilisation": min(share(sum(engine.busy_s for engine in stats), whole), 1.0),  # sums round
         "mean_batch": share(float(np.nansum(e2e_s(run))) - queued, whole),
         "mean_waiting": share(queued, whole),
         "kv_use": share(

@@ -162,7 +162,12 @@ def make_router(name: str | Callable[[np.random.Generator], Router], rng: np.ran
             factory = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:
             raise ValueError(f"router: cannot load {name!r}: {error}") from None
-        router: Router = factory(rng)
+        try:
+            router: Router = factory(rng)
+        except TypeError as error:
+            raise ValueError(f"router: {name!r} makes no router of a random generator: {error}") from None
+        if not callable(router):
+            raise ValueError(f"router: {name!r} made {router!r}; it must make a callable")
         return router
     import difflib
 

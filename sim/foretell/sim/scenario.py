@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from foretell.sim.presets import EngineSettings
@@ -170,6 +170,9 @@ class Pool:
         for group in groups:
             own = {name: getattr(group, name) for name in names}
             filled = {n: getattr(self, n) if value is None else value for n, value in own.items()}
+            if group.engine is not None:
+                # Laid over the pool's settings, field by field.
+                filled["engine"] = replace(self.engine, **_changed(group.engine))
             if group.hardware is not None and group.step_cost is None:
                 filled["step_cost"] = None  # a group that names hardware is priced by it
             full.append(ReplicaGroup(group.count, **filled))
@@ -273,6 +276,12 @@ class Scenario:
                     raise ValueError(f"{path}: {parent} is not a table of fields")
             at[leaf] = _plain(change)
         return Scenario.from_dict(values)
+
+
+def _changed(settings: EngineSettings) -> dict[str, Any]:
+    """The fields that are not at their defaults."""
+    values = {f.name: (getattr(settings, f.name), f.default) for f in fields(settings)}
+    return {name: value for name, (value, default) in values.items() if value != default}
 
 
 def _plain(value: Any) -> Any:

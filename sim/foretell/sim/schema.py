@@ -93,6 +93,9 @@ def read_mapping(file: Path) -> dict[str, Any]:
         raise ValueError(f"{file}: malformed: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ValueError(f"{file}: expected fields such as workload and pools, found {type(values).__name__}")
+    for name in ("workload", "pools", "objectives", "goodput"):
+        if name in values and not isinstance(values[name], dict):
+            raise ValueError(f"{file}: {name}: {_short(values[name])} is not a table of fields")
     return values
 
 
@@ -112,8 +115,12 @@ def scenario_from_dict(values: Mapping[str, Any]) -> Scenario:
 
 
 def _with_engines(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Spell out two shorthands: an engine that is only a preset's name, and objectives that are numbers."""
+    """Spell out shorthands: an engine that is only a preset's name, numbers as objectives and as keys."""
     result = dict(values)
+    workload = result.get("workload")
+    if isinstance(workload, dict) and isinstance(workload.get("priorities"), dict):
+        weights = {str(key): weight for key, weight in workload["priorities"].items()}
+        result["workload"] = workload | {"priorities": weights}
     pools = result.get("pools")
     if isinstance(pools, dict):
         result["pools"] = {

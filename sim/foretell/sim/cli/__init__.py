@@ -72,6 +72,7 @@ class _Commands(click.Group):
         run = functools.partial(super().main, args, prog_name, complete_var, False, **extra)
         if not standalone_mode:
             return run()
+        signal.signal(signal.SIGTERM, _terminate)
         try:
             code: Any = run()
         except click.ClickException as error:
@@ -91,6 +92,11 @@ class _Commands(click.Group):
 
 class _ReaderGoneError(Exception):
     """Nobody reads our output any more."""
+
+
+def _terminate(signum: int, frame: object) -> NoReturn:
+    """End as Ctrl-C does, so that nothing partial is left behind."""
+    sys.exit(128 + signum)
 
 
 def _fail(message: str) -> NoReturn:
