@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from foretell.models import AffineCost
 from foretell.sim.config import EngineConfig
 from foretell.sim.engine import Engine
+from foretell.sim.records import CALL_COLUMNS
 from foretell.sim.request import Request
 from foretell.sim.routers import ROUTERS, Fleet, check_router, make_router
 from foretell.sim.serve import serve
@@ -257,3 +258,10 @@ def test_equal_names_are_no_trouble_under_priorities() -> None:
     )
     run = simulate(trace, COST, EngineConfig(scheduling_policy="priority", max_num_seqs=1))
     assert len(set(run.finish_s.tolist())) == 4
+
+
+def test_a_run_is_the_table_that_is_written() -> None:
+    run = simulate(poisson(5, rate=3), COST, CONFIG)
+    frame = run.to_frame()
+    assert tuple(frame.columns) == CALL_COLUMNS
+    assert frame["finish_s"].tolist() == run.finish_s.tolist()

@@ -257,7 +257,7 @@ class RooflineCost:
             decode_context += decode_seqs * _CHUNK_STEPS
 
     def perturbed(self, rng: np.random.Generator) -> RooflineCost:
-        """The same cost with efficiencies drawn from their relative standard errors."""
+        """The same cost with efficiencies drawn from their errors."""
         return dataclasses.replace(self, efficiency=self.efficiency.perturbed(rng))
 
     def validity(self) -> list[str]:

@@ -88,6 +88,11 @@ class EngineConfig:
         """Blocks that an admission must leave free while other requests run."""
         return int(self.watermark * self.num_gpu_blocks)
 
+    @property
+    def most_tokens(self) -> int:
+        """Prompt and answer tokens of one request that the pool can hold; the last one is never computed."""
+        return (self.num_gpu_blocks - 1) * self.block_size + 1
+
     def rejects(self, prompt_tokens: int, output_tokens: int) -> str | None:
         """Why a request can never be served by this engine, or None if it can.
 
@@ -95,8 +100,8 @@ class EngineConfig:
         """
         if prompt_tokens >= self.max_model_len:
             return f"prompt of {prompt_tokens} tokens leaves no room in max_model_len {self.max_model_len}"
-        computed = min(prompt_tokens + output_tokens, self.max_model_len) - 1
-        blocks = -(-computed // self.block_size)
-        if blocks > self.num_gpu_blocks - 1:
+        total = min(prompt_tokens + output_tokens, self.max_model_len)
+        if total > self.most_tokens:
+            blocks = -(-(total - 1) // self.block_size)
             return f"needs {blocks} KV blocks, the pool has {self.num_gpu_blocks - 1}"
         return None

@@ -136,7 +136,7 @@ class Engine:
         self.lag = int(config.async_scheduling)
         self.priority = config.scheduling_policy == "priority"
         usable = config.num_gpu_blocks - 1
-        self.most = usable * config.block_size + 1  # tokens of a request; its last one is never computed
+        self.most = config.most_tokens
         self.prefix = config.enable_prefix_caching
         self.pool: BlockPool = (
             PrefixPool(usable, config.block_size, self)
@@ -319,7 +319,6 @@ class Engine:
             if request in self.draining:
                 self.draining.remove(request)
             request.state = CANCELLED
-            request.serial = -1
             request.blocks = None
             if request.first_token_s is not None and request.first_token_s >= now:
                 request.first_token_s = None

@@ -109,12 +109,12 @@ def scenario_from_dict(values: Mapping[str, Any]) -> Scenario:
     from pydantic import ValidationError
 
     try:
-        return _adapter().validate_python(_with_engines(values))
+        return _adapter().validate_python(_spelled_out(values))
     except ValidationError as error:
         raise ValueError(_one_line(error, values)) from None
 
 
-def _with_engines(values: Mapping[str, Any]) -> dict[str, Any]:
+def _spelled_out(values: Mapping[str, Any]) -> dict[str, Any]:
     """Spell out shorthands: an engine that is only a preset's name, numbers as objectives and as keys."""
     result = dict(values)
     workload = result.get("workload")

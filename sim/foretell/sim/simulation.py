@@ -63,21 +63,10 @@ class Run:
         return self.trace.ids() if self.trace is not None else [f"r{i}" for i in range(len(self))]
 
     def to_frame(self) -> Any:
-        """Return a pandas DataFrame, one row a request."""
-        import pandas as pd  # heavy, and only this method needs it
+        """Return a pandas DataFrame, one row a request, with the columns of requests.csv."""
+        from foretell.sim.records import calls_frame
 
-        columns = (
-            "arrival_s",
-            "prompt_tokens",
-            "output_tokens",
-            "first_token_s",
-            "finish_s",
-            "n_preemptions",
-            "cached_tokens",
-            "replica",
-            "status",
-        )
-        return pd.DataFrame({"request_id": self.ids(), **{c: getattr(self, c) for c in columns}})
+        return calls_frame(self)
 
 
 def simulate(

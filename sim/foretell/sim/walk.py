@@ -30,10 +30,7 @@ def drop(engine: Engine, request: Request, scheduled: int) -> None:
 
     """
     if request.state == DECODING:
-        c = request.base + engine.step
-        engine.n_decoding -= 1
-        engine.context -= c
-        engine.phase[request.base % engine.block_size] -= 1
+        c = _leave(engine, request)
         computed = c + scheduled
         before = c - min(engine.in_flight(request), engine.unknown_before)
         hashed = max(request.target, before, computed - engine.in_flight(request))
@@ -65,7 +62,6 @@ def preempt(engine: Engine, request: Request, scheduled: int = 0) -> None:
         request.state = WAITING
         request.target = known
         request.computed = 0
-        request.serial = -1
         request.paused_s = engine.token_at
     engine.fruitless += 1
     if engine.fruitless > _PATIENCE:
@@ -191,10 +187,7 @@ def stall(engine: Engine, request: Request) -> None:
 
 def drain(engine: Engine, request: Request) -> None:
     """A request whose last token is in flight, which nobody knew, is not scheduled again after all."""
-    c = request.computed = request.base + engine.step
-    engine.n_decoding -= 1
-    engine.context -= c
-    engine.phase[request.base % engine.block_size] -= 1
+    request.computed = _leave(engine, request)
     request.last_at = -1
     request.state = DRAINING
     engine.draining.append(request)
@@ -225,3 +218,12 @@ def report_run(engine: Engine, start: float, ends: list[float]) -> None:
 
 def _least_urgent(request: Request) -> tuple[int, float]:
     return request.priority, request.arrival_s
+
+
+def _leave(engine: Engine, request: Request) -> int:
+    """Take a request out of the figures of those that decode; returns the tokens it has computed."""
+    computed = request.base + engine.step
+    engine.n_decoding -= 1
+    engine.context -= computed
+    engine.phase[request.base % engine.block_size] -= 1
+    return computed
