@@ -17,11 +17,12 @@ _STATE_BYTES = 4.0  # linear attention keeps its state in fp32
 
 @dataclass(frozen=True, slots=True)
 class _Format:
-    """Bytes of a weight and of an input element, and what the product runs in."""
+    """Bytes of a weight and of an input element, what the product runs in, and the weights' format."""
 
     weight: float
     activation: float
     precision: str
+    weights: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,14 @@ def _context(
     parts = quantized_parts(
         precision, architecture.weight_dtype, architecture.quantized_parts, architecture.is_moe
     )
-    wide = _Format(2.0, 2.0, compute_precision(peak_flops, "bf16", "bf16"))
+    wide = _Format(2.0, 2.0, compute_precision(peak_flops, "bf16", "bf16"), "bf16")
     key = compute_precision(peak_flops, precision.weights, precision.activations)
-    narrow = _Format(ELEMENT_BYTES[precision.weights], min(2.0, ELEMENT_BYTES[precision.activations]), key)
+    narrow = _Format(
+        ELEMENT_BYTES[precision.weights],
+        min(2.0, ELEMENT_BYTES[precision.activations]),
+        key,
+        precision.weights,
+    )
     return _Context(
         hidden=architecture.hidden_size,
         tp=parallelism.tensor_parallel_size,
@@ -108,6 +114,7 @@ def _gemm(
         flops_per=2.0 * rows * columns,
         bytes_per=columns * form.activation + rows * _ACTIVATION_BYTES,
         weight_bytes=rows * columns * form.weight,
+        weights=form.weights,
     )
 
 
@@ -216,6 +223,7 @@ def _latent_attention(attention: Attention, layers: int, heads: float, at: _Cont
             bytes_per=(expanded + 2 * heads * mla.kv_lora_rank) * _ACTIVATION_BYTES,
             weight_bytes=expanded * mla.kv_lora_rank * _ACTIVATION_BYTES,
             launches=2,
+            weights="bf16",
         ),
         Attend(
             name="prefill_attention",
@@ -231,6 +239,7 @@ def _latent_attention(attention: Attention, layers: int, heads: float, at: _Cont
             flops_per_query=0.0,
             bytes_per_query=(query + heads * value) * _ACTIVATION_BYTES,
             element_bytes=at.kv_bytes,
+            latent=True,
         ),
         Attend(
             name="decode_attention",
@@ -246,6 +255,7 @@ def _latent_attention(attention: Attention, layers: int, heads: float, at: _Cont
             flops_per_query=0.0,
             bytes_per_query=heads * (latent + mla.kv_lora_rank) * _ACTIVATION_BYTES,
             element_bytes=at.kv_bytes,
+            latent=True,
         ),
     ]
     return operators
@@ -288,6 +298,8 @@ def _mlp(group: LayerGroup, at: _Context) -> list[Operator]:
             + 2 * matrices * width * _ACTIVATION_BYTES,
             expert_bytes=matrices * at.hidden * width * form.weight,
             popularity=expert_popularity(mlp.num_experts, at.skew),
+            weights=form.weights,
+            tensor_ranks=1 if whole else plan.expert_ranks,
         ),
     ]
     if mlp.shared_intermediate_size:

@@ -35,6 +35,7 @@ class Linear:
         flops_per, bytes_per: for every unit of x.
         weight_bytes: read once if x > 0.
         launches: kernels.
+        weights: format of the weights, a key of ELEMENT_BYTES; empty without weights.
 
     """
 
@@ -49,6 +50,7 @@ class Linear:
     bytes_per: float
     weight_bytes: float = 0.0
     launches: int = 1
+    weights: str = ""
 
     def work(self, x: Any) -> tuple[Any, Any]:
         """FLOPs and bytes of one layer."""
@@ -71,6 +73,8 @@ class Experts:
         bytes_per: activations moved for each pair.
         expert_bytes: weights of one expert's slice.
         popularity: of each expert, empty when all are equal.
+        weights: format of the experts' weights, a key of ELEMENT_BYTES.
+        tensor_ranks: ranks that share one expert, each with a slice of its width.
 
     """
 
@@ -90,6 +94,8 @@ class Experts:
     launches: int = 4  # align, two grouped multiplications, sum
     kind: str = "moe"
     driver: str = "tokens"
+    weights: str = "bf16"
+    tensor_ranks: int = 1
 
     def work(self, x: Any) -> tuple[Any, Any]:
         """FLOPs and bytes of one layer on the fullest rank for x tokens on this rank's engine."""
@@ -122,6 +128,7 @@ class Attend:
         bytes_per_key: for each cached token read.
         bytes_per_sequence: state of linear attention, read and written.
         element_bytes: of a cached element.
+        latent: whether it is MLA's: the whole context on every rank, as one latent a token.
 
     """
 
@@ -140,6 +147,7 @@ class Attend:
     bytes_per_sequence: float = 0.0
     element_bytes: float = 2.0
     launches: int = 1
+    latent: bool = False
 
     @property
     def kind(self) -> str:
