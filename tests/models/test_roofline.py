@@ -15,8 +15,6 @@ from hypothesis import strategies as st
 from foretell.models.architecture import Architecture, Attention, LayerGroup, Mla, Mlp
 from foretell.models.efficiency import FRACTIONS, Efficiency, load_efficiency
 from foretell.models.hardware import Accelerator, Hardware, Link, Node
-from foretell.models.operator_time import Machine, OperatorTime, roofline_time
-from foretell.models.operators import Operator
 from foretell.models.parallelism import Parallelism
 from foretell.models.precision import Precision
 from foretell.models.roofline import RooflineCost, roofline_cost
@@ -269,18 +267,6 @@ def test_decode_steps_are_those_of_calling_bit_for_bit(case: Any, seqs: int) -> 
     cost, start = make(case), 7 * seqs + 5
     steps = list(itertools.islice(cost.decode_steps(seqs, start), 1200))
     assert steps == [cost(0, 0, 0, 0, seqs, start + i * seqs, seqs) for i in range(1200)]
-
-
-def test_an_own_timer_prices_every_way() -> None:
-    def twice(operator: Operator, flops: Any, num_bytes: Any, machine: Machine) -> OperatorTime:
-        return OperatorTime(*(2 * part for part in roofline_time(operator, flops, num_bytes, machine)))
-
-    plain, doubled = make(CASES[3], hardware=BARE), make(CASES[3], hardware=BARE, timer=twice)
-    load = StepLoad(512, 512 * 256.5, 512, 1, 8, 8000, 9)
-    busy = {name: plain.breakdown(*load)[name] for name in ("compute", "memory", "launch")}
-    assert doubled(*load) - plain(*load) == pytest.approx(sum(busy.values()), rel=1e-9)
-    steps = list(itertools.islice(doubled.decode_steps(8, 8000), 40))
-    assert steps == pytest.approx([doubled(0, 0, 0, 0, 8, 8000 + 8 * i, 8) for i in range(40)], rel=1e-12)
 
 
 def test_decodes_share_the_pipeline_but_one_sequence_passes_every_stage() -> None:

@@ -36,11 +36,12 @@ class Machine:
     launch_s: float
 
 
-OperatorTimer = Callable[[Operator, Any, Any, Machine], OperatorTime]
-"""timer(operator, flops, bytes, machine): any pure function may stand here, scalars in or arrays."""
+OperatorTimer = Callable[[Operator, tuple[Any, ...], Machine], OperatorTime]
+"""timer(operator, load, machine): any pure function may stand here; `load` is what `operator.work(*load)`
+takes, scalars or arrays."""
 
 
-def roofline_time(operator: Operator, flops: Any, num_bytes: Any, machine: Machine) -> OperatorTime:
+def roofline_time(operator: Operator, load: tuple[Any, ...], machine: Machine) -> OperatorTime:
     """FLOPs over the reached peak, bytes over the reached bandwidth, and the launch of its kernels.
 
     S. Williams, A. Waterman, D. Patterson, "Roofline", CACM 52(4), 2009. It never beats the peaks, as
@@ -48,6 +49,7 @@ def roofline_time(operator: Operator, flops: Any, num_bytes: Any, machine: Machi
     which is a floor as well: on the runs that data/efficiency.toml names, adding it leaves 7.9 % of error
     where taking the greatest of the three leaves 9.0 %.
     """
+    flops, num_bytes = operator.work(*load)
     return OperatorTime(
         flops * seconds_per_flop(operator, machine),
         num_bytes * seconds_per_byte(operator, machine),

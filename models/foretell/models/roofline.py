@@ -25,11 +25,7 @@ from foretell.models.kernels import (
 )
 from foretell.models.layers import step_operators
 from foretell.models.numeric import greatest
-from foretell.models.operator_time import (
-    Machine,
-    OperatorTimer,
-    roofline_time,
-)
+from foretell.models.operator_time import Machine, roofline_time
 from foretell.models.operators import Attend, Experts, Linear
 from foretell.models.parallelism import Parallelism, validate_parallelism
 from foretell.models.precision import Precision, compute_precision, is_weight_only
@@ -58,7 +54,6 @@ class RooflineCost:
         efficiency: reached fractions of the peaks, from `load_efficiency`.
         host_overlap: share of the host's time that runs beside the accelerator's.
         expert_skew: Zipf exponent of the experts' popularity, 0 for balanced routing.
-        timer: what prices an operator; `roofline_time` has a faster scalar path.
 
     Raises:
         ValueError: the model cannot be spread so, or host_overlap or expert_skew is out of range.
@@ -72,7 +67,6 @@ class RooflineCost:
     efficiency: Efficiency
     host_overlap: float = 0.0
     expert_skew: float = 0.0
-    timer: OperatorTimer = roofline_time
     _machine: Machine = field(init=False, repr=False, compare=False)
     _linears: tuple[Linear | Experts, ...] = field(init=False, repr=False, compare=False)
     _attends: tuple[Attend, ...] = field(init=False, repr=False, compare=False)
@@ -134,7 +128,7 @@ class RooflineCost:
         """Seconds of a step."""
         entries = prefill_seqs + decode_seqs
         figures = entries + prefill_tokens + prefill_pairs + prefill_context + decode_context + sampled
-        if isinstance(figures, np.ndarray) or self.timer is not roofline_time:
+        if isinstance(figures, np.ndarray):
             parts = self.breakdown(
                 prefill_tokens,
                 prefill_pairs,
@@ -200,10 +194,10 @@ class RooflineCost:
             if isinstance(op, Attend):
                 prefill = (at.prefill_tokens, at.prefill_pairs, at.prefill_context, at.prefill_seqs)
                 decode = (at.decode_seqs, at.decode_context, at.decode_context, at.decode_seqs)
-                work = op.work(*(prefill if op.phase == "prefill" else decode))
+                figures = prefill if op.phase == "prefill" else decode
             else:
-                work = op.work(drivers[op.driver])
-            compute, memory, launch = self.timer(op, *work, self._machine)
+                figures = (drivers[op.driver],)
+            compute, memory, launch = roofline_time(op, figures, self._machine)
             by_compute = np.asarray(compute >= memory)
             shares["compute"] += op.layers * compute * by_compute
             shares["memory"] += op.layers * memory * ~by_compute
@@ -226,34 +220,20 @@ class RooflineCost:
         fixed = self._driven("tokens", 0 + seqs) + self._driven("sampled", sampled)
         if self._expansions:
             fixed += self._driven("decode_seqs", seqs)
-        if self.timer is roofline_time:
-            first = islice(
-                short_steps(
-                    self._decode,
-                    fixed,
-                    self._host,
-                    self.host_overlap,
-                    seqs,
-                    parts,
-                    decode_seqs,
-                    decode_context,
-                ),
-                _SCALAR_STEPS,
-            )
-            yield from first
-            decode_context += decode_seqs * _SCALAR_STEPS
+        yield from islice(
+            short_steps(
+                self._decode, fixed, self._host, self.host_overlap, seqs, parts, decode_seqs, decode_context
+            ),
+            _SCALAR_STEPS,
+        )
+        decode_context += decode_seqs * _SCALAR_STEPS
         while True:
             context = decode_context + decode_seqs * np.arange(_CHUNK_STEPS, dtype=np.int64)
-            if self.timer is not roofline_time:
-                zero = np.zeros(_CHUNK_STEPS)
-                chunk = self(zero, 0, 0, 0, decode_seqs, context, decode_seqs)
-            else:
-                shared = context / parts if parts > 1 else context
-                busy: Any = fixed
-                for kernel in self._decode:
-                    busy = busy + attention_seconds(kernel, seqs, shared, shared, seqs)
-                chunk = self._with_host(busy + np.zeros(_CHUNK_STEPS), decode_seqs)
-            yield from chunk.tolist()
+            shared = context / parts if parts > 1 else context
+            busy: Any = fixed
+            for kernel in self._decode:
+                busy = busy + attention_seconds(kernel, seqs, shared, shared, seqs)
+            yield from self._with_host(busy + np.zeros(_CHUNK_STEPS), decode_seqs).tolist()
             decode_context += decode_seqs * _CHUNK_STEPS
 
     def perturbed(self, rng: np.random.Generator) -> RooflineCost:
@@ -292,7 +272,7 @@ class RooflineCost:
         seconds = 0.0
         for op in self._linears:
             if op.driver == driver:
-                compute, memory, launch = self.timer(op, *op.work(x), self._machine)
+                compute, memory, launch = roofline_time(op, (x,), self._machine)
                 seconds += op.layers * (max(compute, memory) + launch)
         for transfer in self._transfers:
             if transfer.driver == driver:

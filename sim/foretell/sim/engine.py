@@ -56,6 +56,8 @@ class Engine:
         cost: seconds of a step.
         on_step: called for every step, in order; costs time proportional to the batch.
         record_itl: keep the gaps between successive tokens of a request: `itl_s`, and `itl_n` how many.
+        record_loads: keep what every step carried: `loads`, a row a run of steps that decode alike,
+            (start_s, end_s, how many, the `StepLoad` of the first).
 
     Attributes:
         wake: when to call `commit` and `plan` next; infinite while idle.
@@ -83,6 +85,7 @@ class Engine:
         "itl_n",
         "itl_s",
         "lag",
+        "loads",
         "long_prefill",
         "max_model_len",
         "max_seqs",
@@ -117,13 +120,20 @@ class Engine:
     )
 
     def __init__(
-        self, config: EngineConfig, cost: StepCost, *, on_step: OnStep | None = None, record_itl: bool = False
+        self,
+        config: EngineConfig,
+        cost: StepCost,
+        *,
+        on_step: OnStep | None = None,
+        record_itl: bool = False,
+        record_loads: bool = False,
     ) -> None:
         self.config = config
         self.cost = cost
         self.on_step = on_step
         self.itl_s = array("d") if record_itl else None
         self.itl_n = array("q")
+        self.loads: list[tuple[Any, ...]] | None = [] if record_loads else None
         # Settings, spared the way through `config`.
         self.block_size = config.block_size
         self.max_seqs = config.max_num_seqs

@@ -107,6 +107,8 @@ def finish(engine: Engine) -> None:
     if engine.itl_s is not None:
         engine.itl_s.extend(map(sub, ends, [engine.token_at, *ends[:-1]]))
         engine.itl_n.extend(repeat(n, k))
+    if engine.loads is not None:
+        engine.loads.append((start, ends[-1], k, 0, 0, 0, 0, n, engine.context + n, n))
     phase = engine.phase
     size = engine.block_size
     blocks = -engine.run_paid

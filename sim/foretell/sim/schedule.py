@@ -206,6 +206,8 @@ def _plan_step(
     if engine.itl_s is not None and decodes:
         engine.itl_s.append(end - engine.token_at)
         engine.itl_n.append(decodes)
+    if engine.loads is not None:
+        engine.loads.append((start, end, 1, tokens, pairs, read, seqs, decoding, context, sampled))
     stats = engine.stats
     stats.steps += 1
     stats.busy_s += seconds

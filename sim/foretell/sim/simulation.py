@@ -39,6 +39,8 @@ class Run:
         status: 0 finished, 1 cancelled, 2 rejected.
         engines: totals by replica.
         itl: (gap_s, count) of the gaps between successive tokens, if recorded.
+        loads: by replica what its steps carried, if recorded: a row a run of steps that decode alike,
+            (start_s, end_s, how many, the seven figures of the first one's `StepLoad`).
         trace: the workload.
     """
 
@@ -54,6 +56,7 @@ class Run:
     engines: tuple[EngineStats, ...]
     itl: tuple[Floats, Ints] | None = field(default=None, repr=False)
     trace: Trace | None = field(default=None, repr=False)
+    loads: tuple[Floats, ...] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.arrival_s)
@@ -79,6 +82,7 @@ def simulate(
     seed: int | np.random.SeedSequence = 0,
     stop_token: bool = False,
     itl: bool = False,
+    loads: bool = False,
     on_step: OnReplicaStep | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Run:
@@ -94,6 +98,7 @@ def simulate(
         stop_token: answers end by a stop token that asynchronous scheduling cannot foresee, as in
             production; False if by max_tokens, as with `ignore_eos` in benchmarks.
         itl: record the gaps between tokens.
+        loads: record what every step carried.
         on_step: called for every step; costs time proportional to the batch.
         progress: called now and then with the number of requests that have ended.
 
@@ -113,6 +118,7 @@ def simulate(
             configs[i % len(configs)],
             costs[i % len(costs)],
             record_itl=itl,
+            record_loads=loads,
             on_step=None if on_step is None else _bind(on_step, i),
         )
         for i in range(n)
@@ -173,6 +179,9 @@ def simulate(
         engines=tuple(e.stats for e in engines),
         itl=gaps,
         trace=trace,
+        loads=tuple(np.asarray(e.loads, dtype=np.float64).reshape(-1, 10) for e in engines)
+        if loads
+        else None,
     )
 
 
