@@ -26,6 +26,7 @@ WANTED = {
     *("qwen3-32b", "qwen3-30b-a3b", "qwen3-235b-a22b", "mistral-7b", "mistral-small-24b", "mixtral-8x7b"),
     *("mixtral-8x22b", "deepseek-v3", "deepseek-r1", "deepseek-v2-lite", "gpt-oss-20b", "gpt-oss-120b"),
     *("minimax-m2", "minimax-text-01", "kimi-k2", "glm-4.5", "glm-4.5-air"),
+    *("minimax-m2.5", "kimi-k2.5", "glm-5", "qwen3.5-397b-a17b"),
 }
 
 
@@ -128,6 +129,27 @@ def test_linear_attention_keeps_a_constant_state() -> None:
     state = 70 * 64 * 128 * 128
     assert architecture.kv_elements_per_token() == softmax
     assert architecture.kv_elements(5) == 5 * softmax + state
+
+
+def test_qwen3_5_by_hand() -> None:
+    """15 layers of gated attention, 45 of a delta net with 16 key and 64 value heads of 128."""
+    architecture = load_architecture("qwen3.5-397b-a17b")
+    delta = 4096 * 128 * (16 + 16 + 64 + 64) + 64 * 128 * 4096
+    full = 4096 * 256 * (32 + 32 + 2 + 2) + 32 * 256 * 4096
+    moe = 513 * 3 * 4096 * 1024 + 512 * 4096 + 4096
+    vectors = 60 * 2 * 4096 + 4096 + 45 * 64 * 128 + 15 * 2 * 256
+    total = 45 * delta + 15 * full + 60 * moe + 2 * 248320 * 4096 + vectors
+    assert architecture.parameters() == total
+    assert architecture.kv_elements(1000) == 15 * 2 * 2 * 256 * 1000 + 45 * 64 * 128 * 128
+
+
+def test_text_parts_that_others_share() -> None:
+    """Kimi-K2.5 and MiniMax-M2.5 have the shapes of what came before them."""
+    for new, old in (("kimi-k2.5", "kimi-k2"), ("minimax-m2.5", "minimax-m2")):
+        assert load_architecture(new).layers == load_architecture(old).layers
+    kimi = load_architecture("kimi-k2.5")
+    assert (kimi.weight_dtype, kimi.quantized_parts) == ("int4", "experts")
+    assert kimi.quantized_parameters() == 60 * 384 * 3 * 7168 * 2048
 
 
 def test_windows_of_the_bundled_models() -> None:

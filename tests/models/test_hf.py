@@ -78,6 +78,27 @@ def test_sparse_layers_of_qwen_moe() -> None:
     assert groups[0].mlp.active_parameters(64) == 2 * 3 * 64 * 24 + 8 * 64 + 3 * 64 * 48 + 64
 
 
+def test_gated_delta_nets_take_the_values_of_a_key_head_together() -> None:
+    config = tiny(
+        model_type="qwen3_5_text", full_attention_interval=4, linear_num_key_heads=2, linear_key_head_dim=8,
+        linear_num_value_heads=4, linear_value_head_dim=6, attn_output_gate=True,
+    )  # fmt: skip
+    linear, full = architecture_from_hf(config, "q").layers
+    assert (linear.count, full.count) == (3, 1)
+    assert linear.attention.projection_parameters(64) == 64 * (2 * 8 * 2 + 4 * 6 * 2) + 4 * 6 * 64
+    assert linear.attention.state_elements() == 4 * 8 * 6
+    assert full.attention.projection_parameters(64) == PROJECTIONS + 64 * 64
+    assert full.attention.output_gate
+    listed = config | {"layer_types": ["full_attention"] * 2 + ["linear_attention"] * 2}
+    assert [group.count for group in architecture_from_hf(listed, "q").layers] == [2, 2]
+    for wrong, line in (
+        ({"layer_types": ["full_attention"]}, "field 'layer_types' is not a list of 4"),
+        ({"linear_num_key_heads": 3}, "'linear_num_key_heads' does not divide linear_num_value_heads 4"),
+    ):
+        with pytest.raises(ValueError, match=line):
+            architecture_from_hf(config | wrong, "q")
+
+
 def test_layer_types_decide_windows() -> None:
     config = tiny(
         model_type="gpt_oss", sliding_window=32, num_local_experts=4, num_experts_per_tok=2,
@@ -111,6 +132,13 @@ def test_unknown_fields_are_reported_and_nothing_else() -> None:
     ("quantization", "expected"),
     [
         ({"quant_method": "fp8", "modules_to_not_convert": ["lm_head"]}, ("fp8", "linear")),
+        (
+            {
+                "quant_method": "fp8",
+                "modules_to_not_convert": ["lm_head", "layers.0.self_attn.q_a_layernorm"],
+            },
+            ("fp8", "linear"),
+        ),
         ({"quant_method": "awq", "bits": 4}, ("int4", "linear")),
         ({"quant_method": "gptq", "bits": 8}, ("int8", "linear")),
         ({"quant_method": "mxfp4"}, ("mxfp4", "experts")),

@@ -37,12 +37,14 @@ class Attention:
         v_head_dim: width of a head's value, head_dim when None.
         sliding_window: how many last tokens a token sees, None for all of them.
         mla: the latent projections, None for plain attention.
-        linear: attention with a state of constant size instead of a KV cache (MiniMax's lightning attention).
+        linear: attention with a state of constant size instead of a KV cache (MiniMax's lightning attention,
+            Qwen3.5's gated delta net with the value heads of one key head taken together).
         qkv_bias, o_bias: whether the projections have biases.
         qk_norm: "" for none, "head" for a norm of head_dim on queries and on keys, "full" for one across
             all heads.
         sinks: one learned sink logit a head (gpt-oss).
-        output_gate: a gate as wide as the heads, projected from the hidden state (lightning attention).
+        output_gate: a gate as wide as the heads' values, projected from the hidden state (lightning
+            attention, Qwen3.5).
 
     """
 

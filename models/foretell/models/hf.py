@@ -9,6 +9,7 @@ from foretell.models.architecture import Architecture, Attention, LayerGroup, Ml
 from foretell.models.hfconfig import Fields, weight_format
 
 Layers = Sequence[tuple[Attention, Mlp]]
+NEXT_TOKEN_LAYERS = ("num_nextn_predict_layers", "mtp_num_hidden_layers")
 REWARD_LABELS = {"Qwen2ForProcessRewardModel": 2, "Qwen2ForRewardModel": 1}
 
 
@@ -43,7 +44,7 @@ def architecture_from_hf(config: Mapping[str, Any], name: str) -> Architecture:
     except ValueError as error:
         where = "" if str(error).startswith("model ") else f"model {name}: "
         raise ValueError(f"{where}{error}") from None
-    if fields.optional_int("num_nextn_predict_layers") or fields.flag("use_mtp"):
+    if any(fields.optional_int(name) for name in NEXT_TOKEN_LAYERS) or fields.flag("use_mtp"):
         notes.append("multi-token-prediction layers are left out")
     weight_dtype, quantized_parts = weight_format(config, fields, notes)
     return Architecture(
@@ -212,6 +213,60 @@ def _deepseek(fields: Fields, notes: list[str]) -> Layers:
     return [(attention, mlp) for mlp in _deepseek_mlps(fields, router_bias)]
 
 
+def _qwen3_5_attention(fields: Fields, notes: list[str]) -> list[Attention]:
+    """Qwen3-Next and Qwen3.5: gated delta nets in most layers, gated softmax attention in the rest.
+
+    The delta net's value heads are shared out over its fewer query and key heads: one head here is a key
+    head with all the values it serves, which leaves matrices, state and FLOPs as they are.
+    """
+    depth, every = fields.integer("num_hidden_layers"), fields.optional_int("full_attention_interval") or 4
+    kinds = fields.get("layer_types") or [
+        "linear_attention" if (layer + 1) % every else "full_attention" for layer in range(depth)
+    ]
+    if len(kinds) != depth or not set(kinds) <= {"linear_attention", "full_attention"}:
+        raise fields.error("layer_types", f"is not a list of {depth} of full_attention, linear_attention")
+    keys, values = fields.integer("linear_num_key_heads"), fields.integer("linear_num_value_heads")
+    if values % keys:
+        raise fields.error("linear_num_key_heads", f"does not divide linear_num_value_heads {values}")
+    fields.skip(
+        "linear_conv_kernel_dim", "mamba_ssm_dtype", "mtp_use_dedicated_embeddings", "mlp_only_layers"
+    )
+    notes.append("of the gated delta net, convolution, decay and step size (0.2 % of a layer) are left out")
+    linear = Attention(
+        keys,
+        keys,
+        fields.integer("linear_key_head_dim"),
+        v_head_dim=values // keys * fields.integer("linear_value_head_dim"),
+        linear=True,
+        output_gate=True,
+    )
+    fields.integer("head_dim")
+    full = _attention(
+        fields,
+        qkv_bias=fields.flag("attention_bias"),
+        qk_norm="head",
+        output_gate=fields.flag("attn_output_gate", True),
+    )
+    return [full if kind == "full_attention" else linear for kind in kinds]
+
+
+def _qwen3_5(fields: Fields, notes: list[str]) -> Layers:
+    mlp = Mlp(fields.integer("intermediate_size"))
+    return [(attention, mlp) for attention in _qwen3_5_attention(fields, notes)]
+
+
+def _qwen3_5_moe(fields: Fields, notes: list[str]) -> Layers:
+    shared = fields.optional_int("shared_expert_intermediate_size") or 0
+    return _qwen_moe(fields, _qwen3_5_attention(fields, notes), shared)
+
+
+def _glm_dsa(fields: Fields, notes: list[str]) -> Layers:
+    """GLM-5: latent attention as DeepSeek's, over the index_topk tokens that an indexer picks."""
+    fields.skip("index_head_dim", "index_n_heads", "index_topk", "indexer_rope_interleave", "qk_head_dim")
+    notes.append("sparse attention is described as attention to the whole context, without its indexer")
+    return _deepseek(fields, notes)
+
+
 def _glm4_moe(fields: Fields, notes: list[str]) -> Layers:
     attention = _attention(
         fields,
@@ -321,10 +376,14 @@ FAMILIES: Mapping[str, Callable[[Fields, list[str]], Layers]] = {
     "qwen3_moe": _qwen3_moe,
     "qwen3_vl_text": _qwen3,
     "qwen3_vl_moe_text": _qwen3_moe,
+    "qwen3_5_text": _qwen3_5,
+    "qwen3_5_moe_text": _qwen3_5_moe,
+    "qwen3_next": _qwen3_5_moe,
     "deepseek_v2": _deepseek,
     "deepseek_v3": _deepseek,
     "kimi_k2": _deepseek,
     "glm4_moe": _glm4_moe,
+    "glm_moe_dsa": _glm_dsa,
     "gpt_oss": _gpt_oss,
     "minimax": _minimax_linear,
     "minimax_text_01": _minimax_linear,

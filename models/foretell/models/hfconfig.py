@@ -148,7 +148,7 @@ def weight_format(config: Mapping[str, Any], fields: Fields, notes: list[str]) -
         )
     kept = [str(name) for key in ("ignore", "modules_to_not_convert") for name in quantization.get(key) or []]
     parts = "linear"
-    if any("attn" in name for name in kept):
+    if any("attn" in name and "norm" not in name and "indexer" not in name for name in kept):
         parts = "experts" if method == "mxfp4" or any("shared_expert" in name for name in kept) else "mlp"
     return _quantized_dtype(method, quantization, fields), "experts" if method == "mxfp4" else parts
 

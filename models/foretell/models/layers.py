@@ -136,6 +136,7 @@ def _attention(group: LayerGroup, at: _Context) -> list[Operator]:
         return [norms, *_latent_attention(attention, layers, heads, at), out]
     query = heads * attention.head_dim
     kv = kv_heads_per_rank(attention, at.tp) * (attention.head_dim + attention.value_dim)
+    gate = heads * attention.value_dim if attention.output_gate else 0
     if attention.linear:
         return [norms, *_linear_attention(attention, layers, heads, at), out]
     common: dict[str, Any] = dict(  # noqa: C408
@@ -153,7 +154,7 @@ def _attention(group: LayerGroup, at: _Context) -> list[Operator]:
     )
     return [
         norms,
-        _gemm("qkv_proj", layers, query + kv, at.hidden, at.attention),
+        _gemm("qkv_proj", layers, query + kv + gate, at.hidden, at.attention),
         # rotary embedding reads and writes queries and keys; the KV write reads keys and values
         _passes("rope", layers, 2 * (query + kv) * _ACTIVATION_BYTES, 1, wide),
         _passes("kv_write", layers, kv * (_ACTIVATION_BYTES + at.kv_bytes), 1, wide),
