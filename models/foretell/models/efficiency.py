@@ -103,6 +103,10 @@ class Efficiency:
         return dataclasses.replace(self, **drawn)
 
 
+PERFECT = Efficiency(1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, launch_scale=0.0, host_scale=0.0)
+"""All peaks reached and nothing lost: what no step beats."""
+
+
 def load_efficiency(accelerator: str) -> Efficiency:
     """Load the bundled efficiencies: the fitted ones, with wider errors for accelerators outside the fit.
 

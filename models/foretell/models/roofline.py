@@ -194,7 +194,7 @@ class RooflineCost:
             if isinstance(op, Attend):
                 prefill = (at.prefill_tokens, at.prefill_pairs, at.prefill_context, at.prefill_seqs)
                 decode = (at.decode_seqs, at.decode_context, at.decode_context, at.decode_seqs)
-                figures = prefill if op.phase == "prefill" else decode
+                figures: tuple[Any, ...] = prefill if op.phase == "prefill" else decode
             else:
                 figures = (drivers[op.driver],)
             compute, memory, launch = roofline_time(op, figures, self._machine)
