@@ -1,0 +1,142 @@
+"""MLA's attention alone, out of tables that hold its whole module.
+
+The module (DeepSeek-V3's: hidden 7168, query rank 1536, latent 512 + 64) is timed with all its projections.
+Ours are operators of their own, so that attention is what the module leaves beside them:
+
+    attention(batch, length) = module(batch, length) − Σ projections − rotary embedding and KV write − host
+
+with the projections priced by the GEMM tables, so that the operators add up to the module again. `host` is
+what even the smallest module leaves beyond FLOOR_S: on Hopper and on B300 small modules take 80 to 120 µs
+whatever they do, as if kernels were launched one by one; a server replays them from a CUDA graph. A decode's
+attention is at least what its context adds to the module of the shortest one.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from foretell.models.operators import Attend
+from foretell.models.silicon_attention import mean_load
+from foretell.models.silicon_matmul import (
+    BORROWED_FORMAT,
+    FORMATS,
+    Peaks,
+    Priced,
+    borrowed_machine,
+    gemm_curves,
+    gemm_roofline,
+)
+from foretell.models.silicon_source import Source, hardware_of, table_files
+from foretell.models.silicon_tables import grid_keys, read_grid
+from foretell.models.utilisation import (
+    Curves,
+    interpolate,
+    lenders,
+    log_error,
+    make_curves,
+    seconds_at,
+)
+
+HIDDEN, QUERY_RANK, LATENT, ROPE, NOPE, VALUE = 7168, 1536, 512, 64, 128, 128
+FLOOR_S = 5e-6
+"""What the smallest attention kernel takes, about the least of the attention tables."""
+ELEMENTWISE = 0.8
+"""Fraction of the memory bandwidth that elementwise kernels reach."""
+_TABLES = {"prefill": "mla_context_module_perf", "decode": "mla_generation_module_perf"}
+_STAND_INS = {"b300_sxm": "b200_sxm"}
+"""B300's small modules take twice B200's time, which B300 servers do not: B200's stand for them."""
+
+
+def price_latent(source: Source, operator: Attend, load: tuple[Any, ...], part: Peaks) -> Priced:
+    """Price MLA's attention of one layer without its projections.
+
+    Raises:
+        ValueError: the system's tables have no MLA.
+
+    """
+    wanted = "fp8" if operator.element_bytes < 2.0 else "bfloat16"
+    curves, borrowed = None, 0.0
+    for dtype in (wanted, "bfloat16" if wanted == "fp8" else "fp8"):
+        curves = latent_curves(source, operator.phase, dtype)
+        if curves is not None:
+            borrowed = 0.0 if dtype == wanted else BORROWED_FORMAT
+            break
+    if curves is None:
+        raise ValueError(f"silicon: no measured MLA of {source.system}")
+    places, weights, distance = lenders(curves, np.array([operator.num_heads]), np.ones(1))
+    batch, length = mean_load(operator, load)
+    log_u, gap = 0.0, 0.0
+    for place, weight in zip(places, weights, strict=True):
+        part_u, part_gap = interpolate(curves, int(place), (batch, length))
+        log_u, gap = log_u + weight * part_u, gap + weight * part_gap
+    flops, moved = operator.work(*(np.asarray(figure, dtype=float) for figure in load))
+    compute, memory = flops / part.peak_flops[operator.precision], moved / part.memory_Bps
+    error = log_error(curves, gap, distance, np.hypot(borrowed, borrowed_machine(source, part)))
+    return Priced(seconds_at(np.maximum(compute, memory), log_u), error, compute, memory)
+
+
+@cache
+def latent_curves(source: Source, phase: str, kv_dtype: str) -> Curves | None:
+    """Utilisation of MLA's attention over sequences × length, None where nobody measured it."""
+    source = Source(_STAND_INS.get(source.system, source.system), source.backend, source.version)
+    for path in table_files(source, "mla", _TABLES[phase]):
+        if ("bfloat16", kv_dtype) not in grid_keys(path):
+            continue
+        grid = read_grid(path, ("bfloat16", kv_dtype))
+        heads = grid.shapes[:, 0][:, None, None]
+        batch, length = grid.axes[0][None, :, None], grid.axes[1][None, None, :]
+        kv_bytes = 1.0 if kv_dtype == "fp8" else 2.0
+        beside = projections_s(source, phase, heads, batch, length, kv_bytes)
+        part = hardware_of(source.system).accelerator
+        roofline = latent_roofline(phase, heads, batch, length, kv_bytes, part)
+        left = grid.seconds - beside
+        left = left - max(0.0, float(np.nanmin(left[:, :1, :1])) - FLOOR_S)
+        if phase == "decode":
+            left = np.maximum(left, grid.seconds - grid.seconds[:, :, :1] + roofline[:, :, :1])
+        left = np.maximum(left, roofline)
+        return make_curves(grid.shapes, grid.axes, left, roofline, per_octave=0.12)
+    return None
+
+
+def projections_s(
+    source: Source, phase: str, heads: np.ndarray, batch: np.ndarray, length: np.ndarray, kv_bytes: float
+) -> np.ndarray:
+    """Seconds of what a module does beside attention: `layers.py`'s operators on DeepSeek-V3's figures."""
+    hardware = hardware_of(source.system)
+    tokens = batch * (length if phase == "prefill" else np.ones_like(length))
+    curves = gemm_curves(source, "bfloat16")
+    total = np.zeros(np.broadcast_shapes(heads.shape, tokens.shape))
+    if curves is not None:
+        for rows, columns in (
+            (QUERY_RANK + LATENT + ROPE + 0.0 * heads, HIDDEN),
+            (heads * (NOPE + ROPE), QUERY_RANK),
+            (heads * (NOPE + VALUE), LATENT),
+            (HIDDEN + 0.0 * heads, heads * VALUE),
+        ):
+            roofline = np.maximum(
+                *gemm_roofline(tokens, rows, columns, FORMATS["bfloat16"], hardware.accelerator)
+            )
+            log_u, _ = interpolate(curves, 0, (rows, columns, tokens))
+            total = total + seconds_at(roofline, log_u)
+    latent = LATENT + ROPE
+    moved = 4.0 * (heads * (NOPE + ROPE) + latent) + latent * (2.0 + kv_bytes)
+    return total + tokens * moved / (ELEMENTWISE * hardware.accelerator.memory_Bps) + 3.0 * hardware.launch_s
+
+
+def latent_roofline(
+    phase: str, heads: np.ndarray, batch: np.ndarray, length: np.ndarray, kv_bytes: float, part: Peaks
+) -> Any:
+    """Seconds at 100 % of the peaks: over expanded keys when prefilling, in the latent space in a decode."""
+    latent = LATENT + ROPE
+    if phase == "prefill":
+        queries, pairs = batch * length, batch * length * (length + 1.0) / 2.0
+        flops = 2.0 * heads * (NOPE + ROPE + VALUE) * pairs
+        moved = (latent * kv_bytes + heads * (NOPE + VALUE) * 2.0) * queries
+        moved = moved + heads * (NOPE + ROPE + VALUE) * 2.0 * queries
+    else:
+        flops = 2.0 * heads * (latent + LATENT) * batch * length
+        moved = latent * kv_bytes * batch * length + heads * (latent + LATENT) * 2.0 * batch
+    return np.maximum(flops / part.peak_flops["bf16"], moved / part.memory_Bps)
