@@ -103,7 +103,7 @@ def latent_curves(source: Source, phase: str, kv_dtype: str) -> Curves | None:
 
 def projections_s(
     source: Source, phase: str, heads: np.ndarray, batch: np.ndarray, length: np.ndarray, kv_bytes: float
-) -> np.ndarray:
+) -> Any:
     """Seconds of what a module does beside attention: `layers.py`'s operators on DeepSeek-V3's figures."""
     hardware = hardware_of(source.system)
     tokens = batch * (length if phase == "prefill" else np.ones_like(length))
