@@ -17,7 +17,8 @@ from foretell.models import silicon_links as links
 from foretell.models.operator_time import Machine, OperatorTime
 from foretell.models.operators import Attend, Experts, Linear, Operator
 from foretell.models.silicon_attention import price_attend, price_state
-from foretell.models.silicon_matmul import Peaks, Priced, price_experts, price_gemm
+from foretell.models.silicon_experts import price_experts
+from foretell.models.silicon_gemm import Peaks, Priced, price_gemm
 from foretell.models.silicon_mla import ELEMENTWISE, price_latent
 from foretell.models.silicon_source import BACKENDS, Source, data_folder, system_of
 from foretell.models.utilisation import Estimate

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from foretell.models.operators import Attend
-from foretell.models.silicon_matmul import BORROWED_FORMAT, Peaks, Priced, borrowed_machine
+from foretell.models.silicon_gemm import BORROWED_FORMAT, Peaks, Priced, borrowed_machine
 from foretell.models.silicon_source import Source, hardware_of, table_files
 from foretell.models.silicon_tables import grid_keys, read_grid
 from foretell.models.utilisation import (

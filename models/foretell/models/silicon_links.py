@@ -48,7 +48,7 @@ def all_reduce(source: Source, num_bytes: Any, ranks: int, fused: bool) -> Estim
     own, nccl = custom_curves(source, source.backend), nccl_curves(source, "all_reduce")
     if ranks == 1 or (own is None and nccl is None):
         return _none(source, ranks, size, "all-reduce")
-    roofline = crossing_s(source, size, ranks, 2.0)
+    roofline = crossing_s(source, size, ranks, "all_reduce")
     best = _at(own, ranks, size, roofline) if own is not None else _at(nccl, ranks, size, roofline)
     if own is not None and nccl is not None:
         best = _lesser(best, _at(nccl, ranks, size, roofline), size > CUSTOM_LIMIT_BYTES)
@@ -69,7 +69,7 @@ def exchange(source: Source, operation: str, num_bytes: Any, ranks: int) -> Esti
     curves = nccl_curves(source, operation)
     if ranks == 1 or curves is None:
         return _none(source, ranks, size, operation)
-    return _at(curves, ranks, size, crossing_s(source, size, ranks, 1.0))
+    return _at(curves, ranks, size, crossing_s(source, size, ranks))
 
 
 def dispatch(
@@ -100,7 +100,7 @@ def dispatch(
         if curves is None:
             raise ValueError(f"silicon: no measured dispatch of experts' tokens on {source.system}")
         places, weights, distance = lenders(curves, shape, np.array([1.0, 1.0, 0.25, 1.0]))
-        roofline = crossing_s(source, tokens * (2.0 * hidden_size * top_k), ranks, 1.0)
+        roofline = crossing_s(source, tokens * (2.0 * hidden_size * top_k), ranks)
         log_u = sum(
             weight * interpolate(curves, int(place), (tokens,))[0]
             for place, weight in zip(places, weights, strict=True)
@@ -111,9 +111,14 @@ def dispatch(
     return Estimate(seconds, error)
 
 
-def crossing_s(source: Source, num_bytes: Any, ranks: Any, passes: float) -> Any:
-    """Seconds that `passes` × (n − 1)/n of the bytes need on the link at 100 % of its bandwidth."""
-    return passes * (ranks - 1.0) / ranks * num_bytes / hardware_of(source.system).node.intra.bandwidth_Bps
+def crossing_s(source: Source, num_bytes: Any, ranks: Any, operation: str = "") -> Any:
+    """Seconds at 100 % of the link's bandwidth.
+
+    A rank sends and receives (n − 1)/n of the bytes. In an all-reduce that is all of them: no rank may keep
+    its part to itself even where the switch adds (NVLink SHARP); a ring sends up to twice as much.
+    """
+    share = 1.0 if operation == "all_reduce" else (ranks - 1.0) / ranks
+    return share * num_bytes / hardware_of(source.system).node.intra.bandwidth_Bps
 
 
 @cache
@@ -124,7 +129,7 @@ def custom_curves(source: Source, backend: str) -> Curves | None:
         keys = sorted(grid_keys(path), key=lambda key: "graph" not in key[0])
         grid = read_grid(path, keys[0])
         ranks = grid.shapes
-        roofline = crossing_s(source, grid.axes[0][None, :], ranks, 2.0)
+        roofline = crossing_s(source, grid.axes[0][None, :], ranks, "all_reduce")
         return make_curves(ranks, grid.axes, grid.seconds, roofline, per_octave=0.1)
     return None
 
@@ -138,8 +143,7 @@ def nccl_curves(source: Source, operation: str) -> Curves | None:
         if (operation, "half") in grid_keys(path):
             grid = read_grid(path, (operation, "half"))
             sizes = 2.0 * grid.axes[0]  # the table counts elements of 2 bytes
-            passes = 2.0 if operation == "all_reduce" else 1.0
-            roofline = crossing_s(source, sizes[None, :], grid.shapes, passes)
+            roofline = crossing_s(source, sizes[None, :], grid.shapes, operation)
             return make_curves(grid.shapes, (sizes,), grid.seconds, roofline, per_octave=0.1)
     return None
 
@@ -151,7 +155,7 @@ def dispatch_curves(source: Source, mode: str, phase: str) -> Curves | None:
         if (mode, phase) in grid_keys(path):
             grid = read_grid(path, (mode, phase))
             hidden, top_k, _, ranks = (column[:, None] for column in grid.shapes.T)
-            roofline = crossing_s(source, grid.axes[0][None, :] * (2.0 * hidden * top_k), ranks, 1.0)
+            roofline = crossing_s(source, grid.axes[0][None, :] * (2.0 * hidden * top_k), ranks)
             return make_curves(grid.shapes, grid.axes, grid.seconds, roofline, per_octave=0.1)
     return None
 

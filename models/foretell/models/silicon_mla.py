@@ -20,7 +20,7 @@ import numpy as np
 
 from foretell.models.operators import Attend
 from foretell.models.silicon_attention import mean_load
-from foretell.models.silicon_matmul import (
+from foretell.models.silicon_gemm import (
     BORROWED_FORMAT,
     FORMATS,
     Peaks,
