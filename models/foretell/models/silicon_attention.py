@@ -19,17 +19,23 @@ from foretell.models.silicon_source import Source, hardware_of, table_files
 from foretell.models.silicon_tables import grid_keys, read_grid
 from foretell.models.utilisation import (
     Curves,
-    interpolate,
-    lenders,
+    Rule,
+    at,
     log_error,
     make_curves,
     seconds_at,
 )
 
-_TABLES = {"prefill": "context_attention_perf", "decode": "generation_attention_perf"}
-_NO_WINDOW = 2.0**18  # stands for none among the windows' octaves
-_SCALE = np.array([0.5, 0.5, 1.0, 0.25])  # octaves of heads, KV heads, head size, window
-_STATE_SCALE = np.array([0.25, 1.0, 1.0, 1.0])  # octaves of key heads, value heads, their sizes
+TABLES = {"prefill": "context_attention_perf", "decode": "generation_attention_perf"}
+NO_WINDOW = 2.0**18
+"""Stands for none among the octaves of windows."""
+# shapes are (heads, KV heads, head size, window); lenders have as many heads in all, in a decode KV heads
+RULES = {
+    "prefill": Rule(scale=(0.5, 0.5, 1.0, 0.25), carry=(1.0, 0.0, 0.0, 0.0), per_octave=0.08, per_shape=0.17),
+    "decode": Rule(scale=(0.5, 0.5, 1.0, 0.25), carry=(0.0, 1.0, 0.0, 0.0), per_octave=0.05, per_shape=0.1),
+}
+# shapes are (key heads, value heads, key size, value size)
+STATE_RULE = Rule(scale=(0.25, 1.0, 1.0, 1.0), carry=(0.0, 1.0, 0.0, 0.0), per_octave=0.05, per_shape=0.12)
 
 
 def price_attend(source: Source, operator: Attend, load: tuple[Any, ...], part: Peaks) -> Priced:
@@ -40,17 +46,10 @@ def price_attend(source: Source, operator: Attend, load: tuple[Any, ...], part: 
 
     """
     wanted = "fp8" if operator.element_bytes < 2.0 else "bfloat16"
-    shape = (operator.num_heads, operator.num_kv_heads, operator.head_dim, operator.window or 0)
-    curves, borrowed, (places, weights, distance) = _lending(source, operator.phase, wanted, shape)
-    batch, length = mean_load(operator, load)
-    own = operator.num_heads if operator.phase == "prefill" else operator.num_kv_heads
-    log_u, gap = 0.0, 0.0
-    for place, weight in zip(places, weights, strict=True):
-        # lenders are asked at as many heads in all
-        lent = 2.0 ** curves.shapes[place, 0 if operator.phase == "prefill" else 1]
-        part_u, part_gap = interpolate(curves, int(place), (batch * (own / lent), length))
-        log_u, gap = log_u + weight * part_u, gap + weight * part_gap
-    return _priced(source, operator, load, part, curves, log_u, gap, distance, borrowed)
+    window = operator.window or NO_WINDOW
+    shape = (operator.num_heads, operator.num_kv_heads, operator.head_dim, window)
+    curves, borrowed = _lending(source, operator.phase, wanted, shape)
+    return price_with(curves, source, operator, shape, load, part, borrowed)
 
 
 def price_state(source: Source, operator: Attend, load: tuple[Any, ...], part: Peaks) -> Priced:
@@ -64,16 +63,28 @@ def price_state(source: Source, operator: Attend, load: tuple[Any, ...], part: P
     if curves is None:
         raise ValueError(f"silicon: no measured linear attention of {source.system}")
     value_dim = operator.bytes_per_sequence / (8.0 * operator.num_heads * operator.head_dim)
-    shape = np.array([operator.num_heads, operator.num_heads, operator.head_dim, value_dim])
-    places, weights, distance = lenders(curves, shape, _STATE_SCALE)
-    queries, _, _, sequences = (np.asarray(figure, dtype=float) for figure in load)
-    batch, length = np.maximum(sequences, 1e-9), np.maximum(queries, 1e-9) / np.maximum(sequences, 1e-9)
-    log_u, gap = 0.0, 0.0
-    for place, weight in zip(places, weights, strict=True):
-        scaled = batch * (operator.num_heads / 2.0 ** curves.shapes[place, 1])
-        part_u, part_gap = interpolate(curves, int(place), (scaled, length))
-        log_u, gap = log_u + weight * part_u, gap + weight * part_gap
-    return _priced(source, operator, load, part, curves, log_u, gap, distance, 0.0)
+    shape = (operator.num_heads, operator.num_heads, operator.head_dim, value_dim)
+    # its work goes with the queries, one in a decode
+    queries, _, _, sequences = load
+    pairs = queries * (queries / np.where(np.asarray(sequences) > 0, sequences, 1.0) + 1.0) / 2.0
+    return price_with(curves, source, operator, shape, (queries, pairs, queries, sequences), part, 0.0)
+
+
+def price_with(
+    curves: Curves,
+    source: Source,
+    operator: Attend,
+    shape: tuple[float, ...],
+    load: tuple[Any, ...],
+    part: Peaks,
+    borrowed: float,
+) -> Priced:
+    """Price an operator by curves over sequences × length."""
+    log_u, gap, distance = at(curves, shape, mean_load(operator, load))
+    flops, moved = operator.work(*(np.asarray(figure, dtype=float) for figure in load))
+    compute, memory = flops / part.peak_flops[operator.precision], moved / part.memory_Bps
+    error = log_error(curves, gap, distance, np.hypot(borrowed, borrowed_machine(source, part)))
+    return Priced(seconds_at(np.maximum(compute, memory), log_u), error, compute, memory)
 
 
 def mean_load(operator: Attend, load: tuple[Any, ...]) -> tuple[Any, Any]:
@@ -85,39 +96,18 @@ def mean_load(operator: Attend, load: tuple[Any, ...]) -> tuple[Any, Any]:
     return batch, np.maximum((np.sqrt(1.0 + 8.0 * pairs / batch) - 1.0) / 2.0, 1.0)
 
 
-def _priced(
-    source: Source,
-    operator: Attend,
-    load: tuple[Any, ...],
-    part: Peaks,
-    curves: Curves,
-    log_u: Any,
-    gap: Any,
-    distance: float,
-    borrowed: float,
-) -> Priced:
-    flops, moved = operator.work(*(np.asarray(figure, dtype=float) for figure in load))
-    compute, memory = flops / part.peak_flops[operator.precision], moved / part.memory_Bps
-    error = log_error(curves, gap, distance, np.hypot(borrowed, borrowed_machine(source, part)))
-    return Priced(seconds_at(np.maximum(compute, memory), log_u), error, compute, memory)
-
-
 @cache
-def _lending(
-    source: Source, phase: str, wanted: str, shape: tuple[int, ...]
-) -> tuple[Curves, float, tuple[np.ndarray, np.ndarray, float]]:
-    asked = np.array([*shape[:3], shape[3] or _NO_WINDOW], dtype=float)
+def _lending(source: Source, phase: str, wanted: str, shape: tuple[float, ...]) -> tuple[Curves, float]:
     near = None
     for dtype in (wanted, "bfloat16" if wanted == "fp8" else "fp8"):
         borrowed = 0.0 if dtype == wanted else BORROWED_FORMAT
-        for path in table_files(source, "attention", _TABLES[phase]):
+        for path in table_files(source, "attention", TABLES[phase]):
             curves = attention_curves(source, path, phase, dtype)
             if curves is None:
                 continue
-            lent = lenders(curves, asked, _SCALE)
-            if lent[2] == 0.0 and not borrowed:
-                return curves, borrowed, lent
-            near = near or (curves, borrowed, lent)
+            if not borrowed and at(curves, shape, (1.0, 1.0))[2] == 0.0:
+                return curves, borrowed
+            near = near or (curves, borrowed)
     if near is None:
         raise ValueError(f"silicon: no measured attention of {source.system}")
     return near
@@ -134,8 +124,8 @@ def attention_curves(source: Source, path: Path, phase: str, dtype: str) -> Curv
     part = hardware_of(source.system).accelerator
     roofline = attention_roofline(phase, shape, dtype, batch, length, part)
     shapes = grid.shapes.copy()
-    shapes[:, 3] = np.where(shapes[:, 3] == 0, _NO_WINDOW, shapes[:, 3])
-    return make_curves(shapes, grid.axes, grid.seconds, roofline, per_octave=0.1)
+    shapes[:, 3] = np.where(shapes[:, 3] == 0, NO_WINDOW, shapes[:, 3])
+    return make_curves(shapes, grid.axes, grid.seconds, roofline, RULES[phase])
 
 
 def attention_roofline(
@@ -168,5 +158,5 @@ def state_curves(source: Source, phase: str) -> Curves | None:
         state, queries = heads * key_dim * value_dim, batch * length
         moved = 2.0 * (2.0 * key_heads * key_dim + 2.0 * heads * value_dim) * queries + 8.0 * state * batch
         roofline = np.maximum(4.0 * state * queries / part.peak_flops["bf16"], moved / part.memory_Bps)
-        return make_curves(grid.shapes, grid.axes, grid.seconds, roofline, per_octave=0.1)
+        return make_curves(grid.shapes, grid.axes, grid.seconds, roofline, STATE_RULE)
     return None

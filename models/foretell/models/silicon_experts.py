@@ -27,7 +27,7 @@ from foretell.models.silicon_gemm import (
 )
 from foretell.models.silicon_source import BLACKWELL, Source, hardware_of, table_files
 from foretell.models.silicon_tables import grid_keys, read_grid
-from foretell.models.utilisation import Curves, interpolate, lenders, log_error, make_curves, seconds_at
+from foretell.models.utilisation import Curves, Rule, at, log_error, make_curves, seconds_at
 
 _FOUR_BITS_WIDE = ("int4_wo", "w4a16_mxfp4")  # stored in 4 bits, multiplied in 16
 _EXPERT_TABLES: Mapping[str, tuple[str, ...]] = {
@@ -37,8 +37,9 @@ _EXPERT_TABLES: Mapping[str, tuple[str, ...]] = {
     "mxfp4": ("w4a16_mxfp4", "int4_wo"),
     "int4": _FOUR_BITS_WIDE,
 }
-SCALE = np.array([1.0, 1.0, 1.0, 1.0, 0.5])
-"""Weights of an octave of hidden size, a rank's width, experts a token, experts, expert ranks."""
+RULE = Rule(scale=(1.0, 1.0, 1.0, 1.0, 0.5), carry=(0.0, 0.0, 1.0, -1.0, 0.0), per_octave=0.1, per_shape=0.27)
+"""Shapes are (hidden size, a rank's width, experts a token, experts, expert ranks); lenders are asked at as
+many tokens an expert."""
 _QUANTILES = (np.arange(32) + 0.5) / 32
 
 
@@ -52,7 +53,7 @@ def expert_curves(source: Source, path: Path, dtype: str, distribution: str) -> 
     shape = (hidden, whole / tensor, top_k, experts, ranks)
     part = hardware_of(source.system).accelerator
     roofline = np.maximum(*experts_roofline(grid.axes[0][None, :], shape, FORMATS[dtype], part, distribution))
-    return make_curves(np.concatenate(shape, axis=1), grid.axes, grid.seconds, roofline, per_octave=0.15)
+    return make_curves(np.concatenate(shape, axis=1), grid.axes, grid.seconds, roofline, RULE)
 
 
 def experts_roofline(
@@ -126,7 +127,7 @@ def price_experts(
     )
     names = expert_tables(source, operator, block_fp8)
     routing = "balanced" if operator.popularity else distribution
-    curves, name, (places, weights, distance) = _lending_experts(source, names, routing, shape)
+    curves, name = _lending(source, names, routing, shape)
     held = operator.hidden_size * operator.intermediate_size
     form, borrowed = FORMATS[name], 0.0
     if name == "bfloat16" and names[0] != "bfloat16":
@@ -137,22 +138,15 @@ def price_experts(
     if operator.popularity:
         skew = _skew(operator, x, part)
         compute, memory = compute * skew, memory * skew
-    share = operator.top_k / operator.num_experts
-    log_u, gap = np.zeros(tokens.shape), np.zeros(tokens.shape)
-    for place, weight in zip(places, weights, strict=True):
-        # lenders are asked at as many tokens an expert
-        lent = 2.0 ** (curves.shapes[place, 2] - curves.shapes[place, 3])
-        part_u, part_gap = interpolate(curves, int(place), (tokens * (share / lent),))
-        log_u, gap = log_u + weight * part_u, gap + weight * part_gap
+    log_u, gap, distance = at(curves, shape, (tokens,))
     error = log_error(curves, gap, distance, np.hypot(borrowed, borrowed_machine(source, part)))
     return Priced(seconds_at(np.maximum(compute, memory), log_u), error, compute, memory)
 
 
 @cache
-def _lending_experts(
+def _lending(
     source: Source, names: tuple[str, ...], distribution: str, shape: tuple[float, ...]
-) -> tuple[Curves, str, tuple[np.ndarray, np.ndarray, float]]:
-    wanted = np.array(shape, dtype=float)
+) -> tuple[Curves, str]:
     near = None
     for name in names:
         if near is not None and name == "bfloat16":
@@ -161,10 +155,9 @@ def _lending_experts(
             curves = expert_curves(source, path, name, distribution)
             if curves is None:
                 continue
-            lent = lenders(curves, wanted, SCALE)
-            if lent[2] == 0.0:
-                return curves, name, lent
-            near = near or (curves, name, lent)
+            if at(curves, shape, (1.0,))[2] == 0.0:
+                return curves, name
+            near = near or (curves, name)
     if near is None:
         raise ValueError(
             f"silicon: no measured experts of {source.system} under distribution {distribution!r}"

@@ -14,7 +14,8 @@ from foretell.models.silicon_source import Source, hardware_of, table_files
 from foretell.models.silicon_tables import grid_keys, read_grid
 from foretell.models.utilisation import (
     Curves,
-    interpolate,
+    Rule,
+    at,
     log_error,
     make_curves,
     seconds_at,
@@ -76,6 +77,8 @@ BORROWED_FORMAT = 0.15
 """Log-error that another number format's utilisation adds."""
 BORROWED_MACHINE = 0.2
 """Log-error that another accelerator's utilisation adds."""
+RULE = Rule(scale=(), carry=(), per_octave=0.15, per_shape=0.0)
+"""Matrices lend along n, k and m: the shape is among the axes."""
 HOST_BOUND = 5.0
 """A table whose fastest point takes this many times bf16's fastest measures the host, not the kernel."""
 
@@ -114,7 +117,7 @@ def gemm_curves(source: Source, dtype: str) -> Curves | None:
             m, n[None, :, None, None], k[None, None, :, None], FORMATS[dtype], part
         )
         roofline = np.maximum(compute, memory)
-        return make_curves(np.zeros((1, 0)), (n, k, grid.axes[0]), seconds, roofline, per_octave=0.1)
+        return make_curves(np.zeros((1, 0)), (n, k, grid.axes[0]), seconds, roofline, RULE)
     return None
 
 
@@ -144,6 +147,6 @@ def price_gemm(source: Source, operator: Linear, x: Any, part: Peaks) -> Priced:
     flops, moved = operator.work(x)
     compute = flops / part.peak_flops[operator.precision]
     memory = moved / part.memory_Bps
-    log_u, gap = interpolate(curves, 0, (operator.rows, operator.columns, np.asarray(x, dtype=float)))
-    error = log_error(curves, gap, 0.0, np.hypot(borrowed, borrowed_machine(source, part)))
+    log_u, gap, distance = at(curves, (), (operator.rows, operator.columns, np.asarray(x, dtype=float)))
+    error = log_error(curves, gap, distance, np.hypot(borrowed, borrowed_machine(source, part)))
     return Priced(seconds_at(np.maximum(compute, memory), log_u), error, compute, memory)

@@ -22,8 +22,8 @@ from foretell.models.silicon_tables import grid_keys, read_grid
 from foretell.models.utilisation import (
     Curves,
     Estimate,
-    interpolate,
-    lenders,
+    Rule,
+    at,
     log_error,
     make_curves,
     seconds_at,
@@ -31,6 +31,9 @@ from foretell.models.utilisation import (
 
 CUSTOM_LIMIT_BYTES = 8 * 2**20
 """Above it a back end's own all-reduce gives way to NCCL (vLLM's default limit of custom_all_reduce)."""
+RULE = Rule(scale=(1.0,), carry=(0.0,), per_octave=0.11, per_shape=0.26)
+# shapes are (hidden size, experts a token, experts, ranks)
+DISPATCH_RULE = Rule(scale=(1.0, 1.0, 0.25, 1.0), carry=(0.0, 0.0, 0.0, 0.0), per_octave=0.13, per_shape=0.3)
 
 
 def all_reduce(source: Source, num_bytes: Any, ranks: int, fused: bool) -> Estimate:
@@ -94,18 +97,13 @@ def dispatch(
     seconds, error = np.zeros(tokens.shape), np.zeros(tokens.shape)
     if ranks == 1:
         return Estimate(seconds, error)
-    shape = np.array([hidden_size, top_k, num_experts, ranks], dtype=float)
+    shape = (hidden_size, top_k, num_experts, ranks)
     for phase in ("dispatch", "combine"):
         curves = dispatch_curves(source, f"deepep_{mode}", phase)
         if curves is None:
             raise ValueError(f"silicon: no measured dispatch of experts' tokens on {source.system}")
-        places, weights, distance = lenders(curves, shape, np.array([1.0, 1.0, 0.25, 1.0]))
         roofline = crossing_s(source, tokens * (2.0 * hidden_size * top_k), ranks)
-        log_u = sum(
-            weight * interpolate(curves, int(place), (tokens,))[0]
-            for place, weight in zip(places, weights, strict=True)
-        )
-        gap = interpolate(curves, int(places[0]), (tokens,))[1]
+        log_u, gap, distance = at(curves, shape, (tokens,))
         seconds = seconds + seconds_at(roofline, log_u)
         error = np.maximum(error, log_error(curves, gap, distance))
     return Estimate(seconds, error)
@@ -130,7 +128,7 @@ def custom_curves(source: Source, backend: str) -> Curves | None:
         grid = read_grid(path, keys[0])
         ranks = grid.shapes
         roofline = crossing_s(source, grid.axes[0][None, :], ranks, "all_reduce")
-        return make_curves(ranks, grid.axes, grid.seconds, roofline, per_octave=0.1)
+        return make_curves(ranks, grid.axes, grid.seconds, roofline, RULE)
     return None
 
 
@@ -144,7 +142,7 @@ def nccl_curves(source: Source, operation: str) -> Curves | None:
             grid = read_grid(path, (operation, "half"))
             sizes = 2.0 * grid.axes[0]  # the table counts elements of 2 bytes
             roofline = crossing_s(source, sizes[None, :], grid.shapes, operation)
-            return make_curves(grid.shapes, (sizes,), grid.seconds, roofline, per_octave=0.1)
+            return make_curves(grid.shapes, (sizes,), grid.seconds, roofline, RULE)
     return None
 
 
@@ -156,17 +154,13 @@ def dispatch_curves(source: Source, mode: str, phase: str) -> Curves | None:
             grid = read_grid(path, (mode, phase))
             hidden, top_k, _, ranks = (column[:, None] for column in grid.shapes.T)
             roofline = crossing_s(source, grid.axes[0][None, :] * (2.0 * hidden * top_k), ranks)
-            return make_curves(grid.shapes, grid.axes, grid.seconds, roofline, per_octave=0.1)
+            return make_curves(grid.shapes, grid.axes, grid.seconds, roofline, DISPATCH_RULE)
     return None
 
 
 def _at(curves: Curves | None, ranks: int, size: Any, roofline: Any) -> Estimate:
     assert curves is not None
-    places, weights, distance = lenders(curves, np.array([ranks]), np.ones(1))
-    log_u, gap = np.zeros(size.shape), np.zeros(size.shape)
-    for place, weight in zip(places, weights, strict=True):
-        part_u, part_gap = interpolate(curves, int(place), (size,))
-        log_u, gap = log_u + weight * part_u, gap + weight * part_gap
+    log_u, gap, distance = at(curves, (ranks,), (size,))
     return Estimate(seconds_at(roofline, log_u), log_error(curves, gap, distance))
 
 

@@ -14,28 +14,27 @@ attention is at least what its context adds to the module of the shortest one.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from foretell.models.operators import Attend
-from foretell.models.silicon_attention import mean_load
+from foretell.models.silicon_attention import price_with
 from foretell.models.silicon_gemm import (
     BORROWED_FORMAT,
     FORMATS,
     Peaks,
     Priced,
-    borrowed_machine,
     gemm_curves,
     gemm_roofline,
 )
 from foretell.models.silicon_source import Source, hardware_of, table_files
 from foretell.models.silicon_tables import grid_keys, read_grid
 from foretell.models.utilisation import (
+    Array,
     Curves,
-    interpolate,
-    lenders,
-    log_error,
+    Rule,
+    at,
     make_curves,
     seconds_at,
 )
@@ -46,6 +45,7 @@ FLOOR_S = 5e-6
 ELEMENTWISE = 0.8
 """Fraction of the memory bandwidth that elementwise kernels reach."""
 _TABLES = {"prefill": "mla_context_module_perf", "decode": "mla_generation_module_perf"}
+RULE = Rule(scale=(1.0,), carry=(0.0,), per_octave=0.15, per_shape=0.25)
 _STAND_INS = {"b300_sxm": "b200_sxm"}
 """B300's small modules take twice B200's time, which B300 servers do not: B200's stand for them."""
 
@@ -66,21 +66,31 @@ def price_latent(source: Source, operator: Attend, load: tuple[Any, ...], part: 
             break
     if curves is None:
         raise ValueError(f"silicon: no measured MLA of {source.system}")
-    places, weights, distance = lenders(curves, np.array([operator.num_heads]), np.ones(1))
-    batch, length = mean_load(operator, load)
-    log_u, gap = 0.0, 0.0
-    for place, weight in zip(places, weights, strict=True):
-        part_u, part_gap = interpolate(curves, int(place), (batch, length))
-        log_u, gap = log_u + weight * part_u, gap + weight * part_gap
-    flops, moved = operator.work(*(np.asarray(figure, dtype=float) for figure in load))
-    compute, memory = flops / part.peak_flops[operator.precision], moved / part.memory_Bps
-    error = log_error(curves, gap, distance, np.hypot(borrowed, borrowed_machine(source, part)))
-    return Priced(seconds_at(np.maximum(compute, memory), log_u), error, compute, memory)
+    return price_with(curves, source, operator, (operator.num_heads,), load, part, borrowed)
 
 
 @cache
 def latent_curves(source: Source, phase: str, kv_dtype: str) -> Curves | None:
     """Utilisation of MLA's attention over sequences × length, None where nobody measured it."""
+    parts = module_parts(source, phase, kv_dtype)
+    if parts is None:
+        return None
+    return make_curves(parts.heads, parts.axes, parts.attention_s, parts.roofline_s, RULE)
+
+
+class ModuleParts(NamedTuple):
+    """A measured module over heads × sequences × length, its attention's part, and that one's roofline."""
+
+    heads: Array
+    axes: tuple[Array, ...]
+    module_s: Array
+    attention_s: Array
+    roofline_s: Array
+
+
+@cache
+def module_parts(source: Source, phase: str, kv_dtype: str) -> ModuleParts | None:
+    """Take attention out of the measured modules, None where nobody measured them."""
     source = Source(_STAND_INS.get(source.system, source.system), source.backend, source.version)
     for path in table_files(source, "mla", _TABLES[phase]):
         if ("bfloat16", kv_dtype) not in grid_keys(path):
@@ -89,20 +99,19 @@ def latent_curves(source: Source, phase: str, kv_dtype: str) -> Curves | None:
         heads = grid.shapes[:, 0][:, None, None]
         batch, length = grid.axes[0][None, :, None], grid.axes[1][None, None, :]
         kv_bytes = 1.0 if kv_dtype == "fp8" else 2.0
-        beside = projections_s(source, phase, heads, batch, length, kv_bytes)
         part = hardware_of(source.system).accelerator
         roofline = latent_roofline(phase, heads, batch, length, kv_bytes, part)
-        left = grid.seconds - beside
+        left = grid.seconds - projections_s(source, phase, heads, batch, length, kv_bytes)
         left = left - max(0.0, float(np.nanmin(left[:, :1, :1])) - FLOOR_S)
         if phase == "decode":
             left = np.maximum(left, grid.seconds - grid.seconds[:, :, :1] + roofline[:, :, :1])
         left = np.maximum(left, roofline)
-        return make_curves(grid.shapes, grid.axes, left, roofline, per_octave=0.12)
+        return ModuleParts(grid.shapes, grid.axes, grid.seconds, left, roofline)
     return None
 
 
 def projections_s(
-    source: Source, phase: str, heads: np.ndarray, batch: np.ndarray, length: np.ndarray, kv_bytes: float
+    source: Source, phase: str, heads: Array, batch: Array, length: Array, kv_bytes: float
 ) -> Any:
     """Seconds of what a module does beside attention: `layers.py`'s operators on DeepSeek-V3's figures."""
     hardware = hardware_of(source.system)
@@ -119,7 +128,7 @@ def projections_s(
             roofline = np.maximum(
                 *gemm_roofline(tokens, rows, columns, FORMATS["bfloat16"], hardware.accelerator)
             )
-            log_u, _ = interpolate(curves, 0, (rows, columns, tokens))
+            log_u, _, _ = at(curves, (), (rows, columns, tokens))
             total = total + seconds_at(roofline, log_u)
     latent = LATENT + ROPE
     moved = 4.0 * (heads * (NOPE + ROPE) + latent) + latent * (2.0 + kv_bytes)
@@ -127,7 +136,7 @@ def projections_s(
 
 
 def latent_roofline(
-    phase: str, heads: np.ndarray, batch: np.ndarray, length: np.ndarray, kv_bytes: float, part: Peaks
+    phase: str, heads: Array, batch: Array, length: Array, kv_bytes: float, part: Peaks
 ) -> Any:
     """Seconds at 100 % of the peaks: over expanded keys when prefilling, in the latent space in a decode."""
     latent = LATENT + ROPE

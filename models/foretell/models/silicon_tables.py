@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from foretell.models.silicon_source import package_version, read_columns
 
+Array = npt.NDArray[Any]
 FORMAT = 1
 """Of the cache: raise it whenever what it holds changes."""
 
@@ -98,9 +100,9 @@ class Grid:
 
     """
 
-    shapes: np.ndarray
-    axes: tuple[np.ndarray, ...]
-    seconds: np.ndarray
+    shapes: Array
+    axes: tuple[Array, ...]
+    seconds: Array
 
 
 def cache_folder() -> Path:
@@ -198,7 +200,7 @@ def parse(path: Path) -> dict[tuple[str, ...], Grid]:
     return grids
 
 
-def _grid(layout: Layout, columns: Mapping[str, Any], rows: np.ndarray) -> Grid:
+def _grid(layout: Layout, columns: Mapping[str, Any], rows: Array) -> Grid:
     seconds = columns["latency"][rows] * layout.unit_s
     shapes, shape = np.unique(
         np.stack([columns[name][rows] for name in layout.shape], axis=1), axis=0, return_inverse=True
@@ -223,18 +225,18 @@ def _grid(layout: Layout, columns: Mapping[str, Any], rows: np.ndarray) -> Grid:
 
 
 def _least(
-    shapes: np.ndarray,
-    axes: list[np.ndarray],
-    places: list[np.ndarray],
-    seconds: np.ndarray,
-    rows: np.ndarray,
-) -> np.ndarray:
+    shapes: Array,
+    axes: list[Array],
+    places: list[Array],
+    seconds: Array,
+    rows: Array,
+) -> Array:
     table = np.full((len(shapes), *map(len, axes)), np.inf)
     np.minimum.at(table, tuple(place[rows] for place in places), seconds[rows])
     return table
 
 
-def _monotone(table: np.ndarray, axis: int) -> np.ndarray:
+def _monotone(table: Array, axis: int) -> Array:
     """Time that does not fall as the load grows: each point the least of itself and all larger ones."""
     least = np.flip(np.minimum.accumulate(np.flip(table, axis), axis=axis), axis)
     return np.where(np.isfinite(table), least, np.inf)

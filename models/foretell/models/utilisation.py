@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+Array = npt.NDArray[Any]
 LAUNCH_S = 2e-6
 """Added to every roofline, so that the utilisation of tiny kernels does not vanish."""
 REPEAT_ERROR = 0.02
@@ -31,6 +33,26 @@ class Estimate(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Rule:
+    """How the shapes of a family lend to each other.
+
+    Attributes:
+        scale: (P,) how far apart an octave of each coordinate of the shape is.
+        carry: (P,) exponents: a lender is asked at the first figure of the load times
+            Π (wanted / lender)^carry, so that both do as much work.
+        per_octave: log-error that an octave of the load to the nearest measured point adds; the variance goes
+            with the distance, as a random walk's does.
+        per_shape: log-error that an octave between shapes adds.
+
+    """
+
+    scale: tuple[float, ...]
+    carry: tuple[float, ...]
+    per_octave: float
+    per_shape: float
+
+
+@dataclass(frozen=True, slots=True)
 class Curves:
     """Log-utilisation of a family of kernels.
 
@@ -39,41 +61,78 @@ class Curves:
         axes: log2 coordinates of each axis of the load, ascending.
         log_u: (S, *axes), without gaps.
         gaps: (S, *axes) octaves to the nearest points that were measured, 0 where it was.
-        per_octave: log-error that an octave of distance adds.
+        rule: how shapes lend.
 
     """
 
-    shapes: np.ndarray
-    axes: tuple[np.ndarray, ...]
-    log_u: np.ndarray
-    gaps: np.ndarray
-    per_octave: float
+    shapes: Array
+    axes: tuple[Array, ...]
+    log_u: Array
+    gaps: Array
+    rule: Rule
 
 
 def make_curves(
-    shapes: np.ndarray,
-    axes: tuple[np.ndarray, ...],
-    seconds: np.ndarray,
-    roofline_s: np.ndarray,
-    per_octave: float,
+    shapes: Array, axes: tuple[Array, ...], seconds: Array, roofline_s: Array, rule: Rule
 ) -> Curves:
-    """Curves of measured `seconds` (S, *axes), NaN where none were, and the roofline at the same points."""
+    """Curves of measured `seconds` (S, *axes), NaN where none were, and the roofline there."""
     log_u = np.log((roofline_s + LAUNCH_S) / seconds.astype(np.float64))
     logs = tuple(np.log2(axis) for axis in axes)
+    places = np.log2(np.maximum(shapes, 0.5))
     gaps = np.zeros_like(log_u)
-    # what is missing comes from its measured neighbours, then from theirs, until nothing is missing
-    while np.isnan(log_u).any():
-        guess, distance = from_neighbours(log_u, logs)
-        missing = np.isnan(log_u)
+    # what is missing comes from what was measured beside it, then from that, until nothing is missing
+    while (missing := np.isnan(log_u)).any():
+        guess, gap = left_out(places, logs, log_u, rule)
         if not np.isfinite(guess[missing]).any():
-            log_u, gaps = np.where(missing, np.nanmean(log_u), log_u), np.where(missing, 10.0, gaps)
-            break
-        gaps = np.where(missing, distance + gaps, gaps)
+            guess, gap = np.full_like(log_u, np.nanmean(log_u)), np.full_like(log_u, 10.0)
+        gaps = np.where(missing & np.isfinite(guess), gaps.max() + gap, gaps)
         log_u = np.where(missing, guess, log_u)
-    return Curves(np.log2(np.maximum(shapes, 0.5)), logs, log_u, gaps, per_octave)
+    return Curves(places, logs, log_u, gaps, rule)
 
 
-def from_neighbours(log_u: np.ndarray, axes: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
+def left_out(shapes: Array, axes: tuple[Array, ...], log_u: Array, rule: Rule) -> tuple[Array, Array]:
+    """Each point as all the others tell it, never itself.
+
+    That is the mean of like shapes at the same load, and how far this shape was off them at its nearest loads.
+
+    Returns:
+        The estimates (NaN where nothing tells) and the gaps they bridge, in octaves.
+
+    """
+    if shapes.shape[1]:
+        like = _siblings(shapes, log_u, rule)
+    else:
+        # the shape is among the axes: all but the last
+        like, _ = from_neighbours(np.moveaxis(log_u, -1, 1), axes[:-1])
+        like = np.moveaxis(like, 1, -1)
+        axes = axes[-1:]
+    off, gap = from_neighbours(log_u - like, axes)
+    alone, own_gap = from_neighbours(log_u, axes)
+    known = np.isfinite(like + off)
+    # without any load of its own, a shape is as its like
+    alone = np.where(np.isfinite(alone), alone, like)
+    own_gap = np.where(np.isfinite(own_gap), own_gap, 1.0)
+    return np.where(known, like + off, alone), np.where(known, gap, own_gap)
+
+
+def _siblings(shapes: Array, log_u: Array, rule: Rule) -> Array:
+    """The mean of the nearest other shapes at each load, weighed by the inverse square of the distance."""
+    apart = (shapes[:, None, :] - shapes[None, :, :]) * np.array(rule.scale)
+    distance = np.sqrt((apart**2).sum(axis=2))
+    np.fill_diagonal(distance, np.inf)
+    nearest = np.argsort(distance, axis=1, kind="stable")[:, : min(NEIGHBOURS, len(shapes) - 1)]
+    total, weights = np.zeros_like(log_u), np.zeros_like(log_u)
+    for place in range(nearest.shape[1]):
+        other = log_u[nearest[:, place]]
+        near = np.maximum(distance[np.arange(len(shapes)), nearest[:, place]], 1e-3)
+        weight = np.where(np.isfinite(other), 1.0, 0.0) / near.reshape(-1, *(1,) * (log_u.ndim - 1)) ** 2
+        total += weight * np.where(np.isfinite(other), other, 0.0)
+        weights += weight
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return total / weights
+
+
+def from_neighbours(log_u: Array, axes: tuple[Array, ...]) -> tuple[Array, Array]:
     """Each point as its nearest measured neighbours along every axis tell it, never itself; NaN if none do.
 
     Between two neighbours it is linear, beyond the last it holds; axes are weighed by the inverse square of
@@ -101,7 +160,7 @@ def from_neighbours(log_u: np.ndarray, axes: tuple[np.ndarray, ...]) -> tuple[np
         return total / weight, 1.0 / np.sqrt(weight)
 
 
-def _last_before(values: np.ndarray, axis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _last_before(values: Array, axis: Array) -> tuple[Array, Array]:
     """Last finite value strictly before each place of the last axis, and how far back it is (inf: none)."""
     places = np.where(np.isfinite(values), np.arange(values.shape[-1]), -1)
     last = np.maximum.accumulate(places, axis=-1)
@@ -112,26 +171,29 @@ def _last_before(values: np.ndarray, axis: np.ndarray) -> tuple[np.ndarray, np.n
     return np.where(found, np.take_along_axis(values, at, axis=-1), 0.0), back
 
 
-def lenders(curves: Curves, shape: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Which measured shapes speak for `shape`: places, weights that sum to 1, and the distance in octaves.
+def at(curves: Curves, shape: tuple[float, ...], load: tuple[Any, ...]) -> tuple[Array, Array, float]:
+    """Log u of a shape at loads (one array an axis), the gap in the load, and the distance to the lenders.
 
-    Args:
-        curves: what was measured.
-        shape: (P,) of the shape wanted, not its logarithm.
-        scale: (P,) weight of an octave of each coordinate.
-
+    A shape that was measured speaks for itself, others lend by the inverse square of their distance.
     """
-    apart = np.abs(curves.shapes - np.log2(np.maximum(shape, 0.5))) * scale
+    wanted = np.log2(np.maximum(np.array(shape, dtype=float), 0.5))
+    apart = (curves.shapes - wanted) * np.array(curves.rule.scale)
     distance = np.sqrt((apart**2).sum(axis=1))
     nearest = np.argsort(distance, kind="stable")[:NEIGHBOURS]
     least = float(distance[nearest[0]])
     if least < 1e-9:
-        return nearest[:1], np.ones(1), 0.0
+        return (*interpolate(curves, int(nearest[0]), load), 0.0)
     weights = 1.0 / distance[nearest] ** 2
-    return nearest, weights / weights.sum(), least
+    log_u: Any = 0.0
+    gap: Any = 0.0
+    for place, weight in zip(nearest, weights / weights.sum(), strict=True):
+        times = 2.0 ** float((wanted - curves.shapes[place]) @ np.array(curves.rule.carry))
+        part_u, part_gap = interpolate(curves, int(place), (load[0] * times, *load[1:]))
+        log_u, gap = log_u + weight * part_u, gap + weight * part_gap
+    return log_u, gap, least
 
 
-def interpolate(curves: Curves, place: int, load: tuple[Any, ...]) -> tuple[np.ndarray, np.ndarray]:
+def interpolate(curves: Curves, place: int, load: tuple[Any, ...]) -> tuple[Array, Array]:
     """Interpolate log u of the shape at `place`, and the gap in octaves, at loads (one array an axis).
 
     Multilinear in log2; outside the axes the boundary holds, and the gap is the distance to it.
@@ -159,7 +221,8 @@ def interpolate(curves: Curves, place: int, load: tuple[Any, ...]) -> tuple[np.n
 
 def log_error(curves: Curves, gap: Any, distance: float, borrowed: float = 0.0) -> Any:
     """Log-standard-error over a gap in the load, a distance between shapes, and what borrowing adds."""
-    return np.sqrt(REPEAT_ERROR**2 + (curves.per_octave * np.hypot(gap, distance)) ** 2 + borrowed**2)
+    rule = curves.rule
+    return np.sqrt(REPEAT_ERROR**2 + rule.per_octave**2 * gap + rule.per_shape**2 * distance + borrowed**2)
 
 
 def seconds_at(roofline_s: Any, log_u: Any) -> Any:
