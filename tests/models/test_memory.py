@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
-from importlib.resources import files
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foretell.models.architecture import Architecture, list_architectures, load_architecture
+from foretell.models.engine_memory import (
+    EngineMemory,
+    activation_bytes,
+    capacity_data,
+    engine_memory,
+    runtime_bytes,
+    version_tuple,
+)
 from foretell.models.hardware import Hardware, load_hardware
 from foretell.models.memory import GIB, Capacity, kv_bytes_per_token, kv_capacity, weights_bytes
 from foretell.models.parallelism import Parallelism, validate_parallelism
@@ -73,38 +80,64 @@ def test_weights_are_shared() -> None:
     assert alone - weights_bytes(moe, spread, FP8, H100) == pytest.approx(experts * 7 / 8, rel=1e-6)
 
 
-def _logged() -> list[dict[str, Any]]:
-    text = (files("foretell.models") / "data" / "kv_capacity.toml").read_text(encoding="utf-8")
-    runs: list[dict[str, Any]] = tomllib.loads(text)["run"]
-    return runs
+def _capacity(**settings: Any) -> Capacity:
+    return kv_capacity(LLAMA, H100, Parallelism(), Precision(), **settings)
 
 
-NAMES = {
-    "meta-llama/Llama-3.1-8B": ("llama-3.1-8b", Precision()),
-    "openai/gpt-oss-20b": ("gpt-oss-20b", Precision("mxfp4")),
-    "Qwen/Qwen3-235B-A22B-FP8": ("qwen3-235b-a22b", Precision("fp8", "fp8")),
-}
+def test_activations_by_hand() -> None:
+    engine = EngineMemory((0, 1), 10.0, 1e9, 2e9, 1e6, 1.0, 1.0)
+    plan = Parallelism()
+    # 8192 tokens: four rows of 4096 and three of 14336, in bf16, against 100 rows of 128256 logits
+    layer = 8192 * (4 * 4096 + 3 * 14336) * 2
+    assert activation_bytes(LLAMA, plan, 8192, 100, engine) == layer
+    assert activation_bytes(LLAMA, plan, 8192, 1024, engine) == 1024 * 128256 * 10
+    assert activation_bytes(LLAMA, plan, 16, 1024, engine) == 16 * 128256 * 10  # no more rows than tokens
+    moe = load_architecture("qwen3-30b-a3b")
+    workspace = 8192 * 8 * (2048 + 2048) * 2  # 8 experts a token, 2 x 768 wide, in and out of a hidden row
+    assert activation_bytes(moe, plan, 8192, 1024, engine) == 1024 * 151936 * 10 + workspace
+    assert runtime_bytes(LLAMA, plan, engine) == 1e9 + 32e6
+    assert runtime_bytes(LLAMA, Parallelism(2), engine) == 3e9 + 32e6
+    assert runtime_bytes(LLAMA, Parallelism(1, 4), engine) == 1e9 + 8e6
 
 
-@pytest.mark.parametrize("run", _logged(), ids=lambda run: str(run["model"]))
-def test_the_band_holds_what_servers_logged(run: dict[str, Any]) -> None:
-    name, precision = NAMES[run["model"]]
-    capacity = kv_capacity(
-        load_architecture(name),
-        load_hardware(run["accelerator"]),
-        Parallelism(run.get("tensor_parallel_size", 1)),
-        precision,
-        gpu_memory_utilization=run["gpu_memory_utilization"],
-        **{key: run[key] for key in ("max_num_batched_tokens", "max_num_seqs", "block_size") if key in run},
+def test_versions_of_the_engine() -> None:
+    assert version_tuple("0.11.2rc1+rhai0.cuda") == version_tuple("v0.11") == (0, 11)
+    assert engine_memory("0.1") == engine_memory("0.16.2") != engine_memory("0.17")
+    assert engine_memory("0.20").graph_bytes_per_layer == 0 < engine_memory("0.21").graph_bytes_per_layer
+    assert engine_memory() == engine_memory("0.32") == engine_memory("1.0")
+    for wrong in ("", "latest", "32", "0.x"):
+        with pytest.raises(ValueError, match="engine_version"):
+            engine_memory(wrong)
+
+
+def test_sorted_logits_cost_blocks() -> None:
+    """A thousand rows of logits took some 4.7 GiB of an H100 until vLLM 0.16."""
+    old, new = _capacity(engine_version="0.11", max_num_seqs=1024), _capacity(engine_version="0.19")
+    assert 4 * GIB < old.activation_bytes < 5 * GIB
+    assert old.num_gpu_blocks < new.num_gpu_blocks
+    few = _capacity(engine_version="0.11", max_num_seqs=64)
+    assert few.activation_bytes == 8192 * (4 * 4096 + 3 * 14336) * 2
+
+
+@pytest.mark.parametrize(
+    "run",
+    capacity_data()["run"],
+    ids=lambda run: f"{run['model']} {run.get('kv_gib', '')}",
+)
+def test_logged_runs_are_consistent(run: dict[str, Any]) -> None:
+    """Weights and bytes of a token come out as the servers logged them."""
+    model, hardware = load_architecture(run["architecture"]), load_hardware(run["accelerator"])
+    plan = Parallelism(
+        run.get("tensor_parallel_size", 1), 1, 1, bool(run.get("enable_expert_parallel", False))
     )
-    logged = run.get("num_gpu_blocks") or run["kv_gib"] * GIB / capacity.bytes_per_block
-    assert capacity.low <= logged <= capacity.high
-    assert capacity.low <= capacity.num_gpu_blocks <= capacity.high
-    if "weights_gib" in run:  # kernels pad gpt-oss's matrices
-        assert capacity.weights_bytes / GIB == pytest.approx(run["weights_gib"], rel=0.08)
+    precision = Precision(**run.get("precision", {}))
+    assert re.search(r"20\d\d", run["source"])
+    if "weights_gib" in run:
+        weights = weights_bytes(model, plan, precision, hardware) / GIB
+        assert weights == pytest.approx(run["weights_gib"], rel=0.05)
     if "kv_tokens" in run:
         assert run["kv_gib"] * GIB / run["kv_tokens"] == pytest.approx(
-            capacity.bytes_per_block / 16, rel=0.02
+            kv_bytes_per_token(model, plan, precision), rel=0.02
         )
 
 

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from foretell.models.architecture import Architecture
-from foretell.models.hardware import Hardware
+from foretell.models.engine_memory import (
+    DEFAULT_VERSION,
+    GIB,
+    EngineMemory,
+    activation_bytes,
+    engine_memory,
+    runtime_bytes,
+)
+from foretell.models.hardware import Accelerator, Hardware
 from foretell.models.layers import step_operators
 from foretell.models.operators import Experts, Linear
 from foretell.models.parallelism import (
@@ -18,18 +27,13 @@ from foretell.models.parallelism import (
 )
 from foretell.models.precision import ELEMENT_BYTES, Precision
 
-GIB = 2.0**30
-
 _RESERVED_BYTES = 0.5 * GIB
 """What NVIDIA's driver keeps of the memory that nvidia-smi reports: PyTorch sees about 79.2 GiB of an H100's
 79.6 and 23.5 of an RTX 4090's 24.0."""
-_RUNTIME_BYTES = 0.9 * GIB
-"""Context, libraries, workspaces and fragmentation of one rank, set so that the RTX 4090 run of
-data/kv_capacity.toml comes out right. An assumption for other vendors."""
-_COMMUNICATION_BYTES = 0.6 * GIB
-"""NCCL and custom all-reduce buffers of a rank that talks to others (as BLIS estimates, 0.6 GiB a rank)."""
-_BAND = (0.6, 2.8)
-"""Factors on everything but the weights: the spread of the runs at `kv_capacity`, rounded outwards."""
+_WEIGHTS_BAND = 0.01
+"""Weights that servers logged lie within this fraction of the estimate; small buffers are not counted."""
+_MXFP4_PAD = 256
+"""gpt-oss's experts of 2,880 take 3,072 wide in memory: so the logs of data/kv_capacity.toml say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,11 @@ class Capacity:
         return self.num_gpu_blocks * self.block_size
 
 
+def reserved_bytes(accelerator: Accelerator) -> float:
+    """Bytes of an accelerator's memory that its driver keeps from PyTorch."""
+    return _RESERVED_BYTES if accelerator.vendor.lower() == "nvidia" else 0.0
+
+
 def kv_bytes_per_token(
     architecture: Architecture,
     parallelism: Parallelism,
@@ -109,7 +118,10 @@ def weights_bytes(
         architecture, parallelism, precision, hardware.accelerator.peak_flops, expert_skew=0.0
     ):
         if isinstance(op, Experts):
-            layers += op.layers * op.expert_bytes * op.num_experts / op.expert_ranks
+            # kernels of MXFP4 pad an expert's width
+            padded = math.ceil(op.intermediate_size / _MXFP4_PAD) * _MXFP4_PAD / op.intermediate_size
+            held = op.layers * op.expert_bytes * op.num_experts / op.expert_ranks
+            layers += held * (padded if op.weights == "mxfp4" else 1.0)
         elif isinstance(op, Linear):
             if op.driver == "sampled":
                 ends = max(ends, op.weight_bytes)
@@ -124,31 +136,6 @@ def weights_bytes(
     return layers + table + (0.0 if tied else ends)
 
 
-def activation_bytes(
-    architecture: Architecture, parallelism: Parallelism, max_num_batched_tokens: int, max_num_seqs: int
-) -> float:
-    """Peak of activations in a step as large as allowed: the widest layer's buffers, or the logits.
-
-    For each token: residual, hidden and two more rows of the hidden size, and the MLP's widened rows (for
-    experts, those of top_k and a hidden row for each); for each sequence a row of logits in bf16 and two in
-    fp32 for the sampler. In bf16.
-    """
-    hidden, tp = architecture.hidden_size, parallelism.tensor_parallel_size
-    widest = 0.0
-    for group in architecture.layers:
-        attention, mlp = group.attention, group.mlp
-        width = (2 * attention.num_heads * attention.head_dim + 2 * attention.kv_elements_per_token()) / tp
-        rows = (3 if mlp.gated else 2) * mlp.intermediate_size / tp
-        if mlp.num_experts:
-            shared = 3 * mlp.shared_intermediate_size / tp
-            rows = mlp.top_k * (rows + hidden) + shared
-            rows *= parallelism.data_parallel_size  # tokens of all ranks are gathered
-        widest = max(widest, width, rows)
-    step = max_num_batched_tokens * (4 * hidden + widest) * 2.0
-    logits = max_num_seqs * architecture.vocab_size * (2.0 + 4.0 + 4.0)
-    return max(step, logits + max_num_seqs * hidden * 4.0)
-
-
 def kv_capacity(
     architecture: Architecture,
     hardware: Hardware,
@@ -160,13 +147,15 @@ def kv_capacity(
     max_num_batched_tokens: int = 8192,
     max_num_seqs: int = 1024,
     mean_context_tokens: float | None = None,
+    engine_version: str = DEFAULT_VERSION,
+    engine: EngineMemory | None = None,
 ) -> Capacity:
     """Estimate vLLM's num_gpu_blocks: ⌊(memory·utilisation − weights − activations − runtime) / block⌋.
 
-    Against what servers logged (data/kv_capacity.toml): +0 % on an RTX 4090, to which one constant was set;
-    +3 % on an A100 with gpt-oss-20b; +62 % on four H100s with Qwen3-235B in FP8 (vLLM 0.9), which kept 8 GiB
-    a rank besides weights and KV where 3 are estimated here. Hence the wide band, widest where weights fill
-    the memory. Prefer the number in the server's log.
+    Runtime and activations are those of vLLM's start-up profiling at `engine_version` (`engine` in its
+    place gives other constants): see `engine_memory`. docs/energy.md has the errors against logged runs. A
+    hybrid of attention and constant states shares one pool, whose padding is left out. Prefer the number in
+    the server's log.
 
     Raises:
         ValueError: a setting out of range, a plan that cannot work, or a model that does not fit: by how
@@ -185,19 +174,19 @@ def kv_capacity(
     if mean_context_tokens is not None and not mean_context_tokens > 0:
         raise ValueError(f"mean_context_tokens: {mean_context_tokens!r} is not > 0")
     validate_parallelism(architecture, hardware, parallelism)
-    reserved = _RESERVED_BYTES if hardware.accelerator.vendor.lower() == "nvidia" else 0.0
-    memory = (hardware.accelerator.memory_bytes - reserved) * gpu_memory_utilization
+    accelerator = hardware.accelerator
+    memory = (accelerator.memory_bytes - reserved_bytes(accelerator)) * gpu_memory_utilization
     weights = weights_bytes(architecture, parallelism, precision, hardware)
-    activations = activation_bytes(architecture, parallelism, max_num_batched_tokens, max_num_seqs)
-    ranks = parallelism.world_size
-    runtime = _RUNTIME_BYTES + (_COMMUNICATION_BYTES if ranks > 1 else 0.0)
+    engine = engine or engine_memory(engine_version)
+    activations = activation_bytes(architecture, parallelism, max_num_batched_tokens, max_num_seqs, engine)
+    runtime = runtime_bytes(architecture, parallelism, engine)
     per_token = kv_bytes_per_token(architecture, parallelism, precision, mean_context_tokens)
     if per_token <= 0:
         raise ValueError(f"{architecture.name}: no layer keeps a KV cache; give num_gpu_blocks instead")
     block = per_token * block_size
 
-    def blocks(factor: float) -> int:
-        return math.floor((memory - weights - factor * (activations + runtime)) / block)
+    def blocks(factor: float, weights_factor: float = 1.0) -> int:
+        return math.floor((memory - weights_factor * weights - factor * (activations + runtime)) / block)
 
     # two blocks: the null block and one to work with
     if blocks(1.0) < 2:
@@ -212,7 +201,10 @@ def kv_capacity(
                 parallelism,
                 precision,
                 memory,
-                (max_num_batched_tokens, max_num_seqs),
+                lambda plan: (
+                    activation_bytes(architecture, plan, max_num_batched_tokens, max_num_seqs, engine)
+                    + runtime_bytes(architecture, plan, engine)
+                ),
             )
         )
     notes = ["num_gpu_blocks is estimated; the server's log has the true number"]
@@ -221,8 +213,8 @@ def kv_capacity(
         notes.append(f"sliding-window layers count {how}")
     return Capacity(
         num_gpu_blocks=blocks(1.0),
-        low=max(2, blocks(_BAND[1])),
-        high=blocks(_BAND[0]),
+        low=max(2, blocks(engine.high, 1 + _WEIGHTS_BAND)),
+        high=blocks(engine.low, 1 - _WEIGHTS_BAND),
         bytes_per_block=block,
         block_size=block_size,
         memory_bytes=memory,
@@ -239,7 +231,7 @@ def _advice(
     parallelism: Parallelism,
     precision: Precision,
     memory: float,
-    limits: tuple[int, int],
+    overhead: Callable[[Parallelism], float],
 ) -> str:
     """The smallest tensor_parallel_size with room, in words."""
     size = parallelism.tensor_parallel_size
@@ -250,7 +242,6 @@ def _advice(
             validate_parallelism(architecture, hardware, plan)
         except ValueError:
             continue
-        need = weights_bytes(architecture, plan, precision, hardware) + _RUNTIME_BYTES + _COMMUNICATION_BYTES
-        if need + activation_bytes(architecture, plan, *limits) < 0.98 * memory:
+        if weights_bytes(architecture, plan, precision, hardware) + overhead(plan) < 0.98 * memory:
             return f"tensor_parallel_size {size} would fit"
     return "no tensor_parallel_size up to 64 fits; use narrower weights or larger accelerators"
