@@ -149,8 +149,10 @@ def terms_form(cost: Any) -> CostForm:
 
     """
     at = cost.terms(*REFERENCE)
-    names = tuple(name for name, value in at.items() if value > 0)
     overheads = _overheads(cost)
+    # For one model, gaps of its layers are a fixed time of a step by another name.
+    twice = {"layers"} if overheads and not cost.scales.get("layers") else set()
+    names = tuple(name for name, value in at.items() if value > 0 and name not in twice)
     own = np.array([cost.scales.get(name, 0.0 if name in overheads else 1.0) for name in names])
     error = np.where([name in overheads for name in names], _OVERHEAD_ERROR, _OPERATOR_ERROR)
     return CostForm(

@@ -15,9 +15,11 @@ from foretell.models.memory import Capacity, kv_capacity
 from foretell.models.parallelism import Parallelism
 from foretell.models.precision import Precision
 from foretell.models.roofline import roofline_cost
+from foretell.models.tabulate import tabulate
 from foretell.sim.config import EngineConfig
 from foretell.sim.costspec import parse_step_cost
 from foretell.sim.presets import engine_config, resolve_settings
+from foretell.sim.profile import calibrated_cost, read_profile
 from foretell.sim.routers import make_router
 from foretell.sim.scenario import Pool, ReplicaGroup
 
@@ -123,7 +125,7 @@ def deploy(pool: Pool, mean_context_tokens: float | None = None) -> Deployment:
     for group in pool.groups:
         part, remarks = (
             _own_cost(pool, group)
-            if group.step_cost is not None
+            if group.step_cost is not None or pool.model is None
             else _modelled(pool, group, mean_context_tokens)
         )
         parts.append(part)
@@ -155,9 +157,34 @@ def precision_of(architecture: Architecture, dtype: str, quantization: str | Non
     return Precision(shipped, _SHIPPED_ACTIVATIONS.get(shipped, base), cache)
 
 
+def layout_of(pool: Pool, group: ReplicaGroup) -> tuple[Architecture, Hardware, Parallelism, Precision]:
+    """Load what a modelled group runs on what, and how.
+
+    Raises:
+        ValueError: unknown names, files that cannot be read, formats that are not known.
+
+    """
+    assert pool.model is not None and group.hardware is not None
+    architecture, hardware = load_architecture(pool.model), load_hardware(group.hardware)
+    plan = Parallelism(
+        group.tensor_parallel_size or 1,
+        group.pipeline_parallel_size or 1,
+        group.data_parallel_size or 1,
+        bool(group.enable_expert_parallel),
+    )
+    precision = precision_of(architecture, pool.dtype, pool.quantization, pool.kv_cache_dtype)
+    return architecture, hardware, plan, precision
+
+
 def _own_cost(pool: Pool, group: ReplicaGroup) -> tuple[EnginePart, list[str]]:
-    assert group.step_cost is not None and group.engine is not None
-    cost = parse_step_cost(group.step_cost)
+    assert group.engine is not None
+    cost: StepCost
+    if group.step_cost is not None:
+        cost = parse_step_cost(group.step_cost)
+        notes = [f"step cost {group.step_cost}: given, without an error of its own"]
+    else:
+        assert group.calibration is not None
+        cost, notes = calibrated_cost(read_profile(group.calibration))
     idle = {
         "quantization": pool.quantization is not None,
         "kv_cache_dtype": pool.kv_cache_dtype != "auto",
@@ -166,14 +193,12 @@ def _own_cost(pool: Pool, group: ReplicaGroup) -> tuple[EnginePart, list[str]]:
         "gpu_memory_utilization": group.engine.gpu_memory_utilization is not None,
     }
     for name, given in idle.items():
-        if given and all(g.step_cost is not None for g in pool.groups):
-            raise ValueError(
-                f"{name}: has no effect with step_cost, which says how long a step takes; drop it"
-            )
+        if given and pool.model is None:
+            what = "step_cost" if group.step_cost is not None else "calibration and no model"
+            raise ValueError(f"{name}: has no effect with {what}, which says how long a step takes; drop it")
     hardware = None if group.hardware is None else load_hardware(group.hardware)
     world = (group.tensor_parallel_size or 1) * (group.pipeline_parallel_size or 1)
     settings = resolve_settings(group.engine, hardware.accelerator if hardware else None, world)
-    notes = [f"step cost {group.step_cost}: given, without an error of its own"]
     blocks = settings.get("num_gpu_blocks")
     if blocks is None:
         blocks = _WITHOUT_MODEL_BLOCKS
@@ -188,19 +213,17 @@ def _own_cost(pool: Pool, group: ReplicaGroup) -> tuple[EnginePart, list[str]]:
 def _modelled(
     pool: Pool, group: ReplicaGroup, mean_context_tokens: float | None
 ) -> tuple[EnginePart, list[str]]:
-    assert pool.model is not None and group.hardware is not None and group.engine is not None
-    architecture, hardware = load_architecture(pool.model), load_hardware(group.hardware)
-    plan = Parallelism(
-        group.tensor_parallel_size or 1,
-        group.pipeline_parallel_size or 1,
-        group.data_parallel_size or 1,
-        bool(group.enable_expert_parallel),
-    )
-    precision = precision_of(architecture, pool.dtype, pool.quantization, pool.kv_cache_dtype)
+    assert group.engine is not None
+    layout = layout_of(pool, group)
+    architecture, hardware, plan, precision = layout
     world = plan.tensor_parallel_size * plan.pipeline_parallel_size
     settings = resolve_settings(group.engine, hardware.accelerator, world)
-    cost = roofline_cost(architecture, hardware, plan, precision)
-    notes = list(cost.validity())
+    cost: StepCost
+    if group.calibration is None:
+        cost = roofline_cost(*layout)
+        notes = cost.validity()
+    else:
+        cost, notes = calibrated_cost(read_profile(group.calibration), tabulate(*layout))
     notes += [
         f"{architecture.name}: field {f} of its configuration is not known"
         for f in architecture.unknown_fields

@@ -178,9 +178,20 @@ class CalibratedCost:
     cost: Any
     profile: Profile = field(repr=False)
 
-    def __call__(self, *load: Any) -> Any:
+    def __call__(
+        self,
+        prefill_tokens: Any,
+        prefill_pairs: Any,
+        prefill_context: Any,
+        prefill_seqs: Any,
+        decode_seqs: Any,
+        decode_context: Any,
+        sampled: Any,
+    ) -> Any:
         """Seconds of a step."""
-        return self.cost(*load)
+        return self.cost(
+            prefill_tokens, prefill_pairs, prefill_context, prefill_seqs, decode_seqs, decode_context, sampled
+        )
 
     def breakdown(self, *load: Any) -> dict[str, Any]:
         """Seconds by what bounds them."""

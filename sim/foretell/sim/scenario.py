@@ -88,7 +88,7 @@ class ReplicaGroup:
     Attributes:
         count: how many.
         hardware, tensor_parallel_size, pipeline_parallel_size, data_parallel_size,
-        enable_expert_parallel, engine, step_cost: as in `Pool`.
+        enable_expert_parallel, engine, step_cost, calibration: as in `Pool`.
 
     """
 
@@ -100,6 +100,7 @@ class ReplicaGroup:
     enable_expert_parallel: bool | None = None
     engine: EngineSettings | None = None
     step_cost: str | None = None
+    calibration: str | None = None
 
     def __post_init__(self) -> None:
         _at_least("count", self.count, 1)
@@ -119,6 +120,7 @@ class Pool:
         tensor_parallel_size, pipeline_parallel_size, data_parallel_size, enable_expert_parallel: vLLM's.
         dtype, quantization, kv_cache_dtype: vLLM's; "auto" and None take what the checkpoint ships.
         step_cost: "affine:BASE,PER_TOKEN,..." or "constant:SECONDS" instead of model and hardware.
+        calibration: path of a profile that `foretell calibrate` wrote; it says how long steps take.
         price_usd_per_h: rent of one accelerator, instead of the catalogue's.
         engine: settings of each engine.
 
@@ -139,6 +141,7 @@ class Pool:
     quantization: str | None = None
     kv_cache_dtype: str = "auto"
     step_cost: str | None = None
+    calibration: str | None = None
     price_usd_per_h: float | None = None
     engine: EngineSettings = field(default_factory=EngineSettings)
 
@@ -151,13 +154,17 @@ class Pool:
             raise ValueError("replicas: the list is empty; give a number, or at least one group")
         _finite("price_usd_per_h", self.price_usd_per_h, "a finite number >= 0")
         groups = self.groups
-        own_cost = all(group.step_cost is not None for group in groups)
+        if any(group.step_cost is not None and group.calibration is not None for group in groups):
+            raise ValueError("calibration: says how long a step takes, and so does step_cost; drop one")
+        own_cost = all(
+            g.step_cost is not None or (self.model is None and g.calibration is not None) for g in groups
+        )
         if own_cost and self.model is not None:
             raise ValueError(
                 f"step_cost: says how long a step takes, and so does model {self.model}; drop one"
             )
         if not own_cost and self.model is None:
-            raise ValueError("model: missing; give model and hardware, or step_cost")
+            raise ValueError("model: missing; give model and hardware, or step_cost or calibration")
         if not own_cost and any(group.hardware is None and group.step_cost is None for group in groups):
             raise ValueError("hardware: missing; give the accelerator that the model runs on")
 
@@ -173,8 +180,11 @@ class Pool:
             if group.engine is not None:
                 # Laid over the pool's settings, field by field.
                 filled["engine"] = replace(self.engine, **_changed(group.engine))
-            if group.hardware is not None and group.step_cost is None:
-                filled["step_cost"] = None  # a group that names hardware is priced by it
+            for mine, other in (("step_cost", "calibration"), ("calibration", "step_cost")):
+                if getattr(group, mine) is not None and getattr(group, other) is None:
+                    filled[other] = None
+                elif group.hardware is not None and getattr(group, mine) is None:
+                    filled[mine] = None  # a group that names hardware is priced by it
             full.append(ReplicaGroup(group.count, **filled))
         return tuple(full)
 

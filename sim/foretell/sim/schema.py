@@ -50,7 +50,7 @@ def load_scenario(path: str | os.PathLike[str]) -> Scenario:
 
 
 def load_values(file: Path) -> dict[str, Any]:
-    """Read a scenario file without validating it; a relative trace path then starts at the file.
+    """Read a scenario file without validating it; relative paths in it then start at the file.
 
     Raises:
         ValueError: see `read_mapping`.
@@ -61,6 +61,12 @@ def load_values(file: Path) -> dict[str, Any]:
     for place in (workload, workload.get("lengths") if isinstance(workload, dict) else None):
         if isinstance(place, dict) and isinstance(place.get("trace"), str):
             place["trace"] = str(file.parent / Path(place["trace"]).expanduser())
+    pools = values.get("pools")
+    for pool in pools.values() if isinstance(pools, dict) else ():
+        groups = pool.get("replicas") if isinstance(pool, dict) else None
+        for place in (pool, *(groups if isinstance(groups, list) else ())):
+            if isinstance(place, dict) and isinstance(place.get("calibration"), str):
+                place["calibration"] = str(file.parent / Path(place["calibration"]).expanduser())
     return values
 
 

@@ -24,6 +24,7 @@ _POOL = (
     "quantization",
     "kv_cache_dtype",
     "step_cost",
+    "calibration",
     "price_usd_per_h",
 )
 _ENGINE = ("preset", "gpu_memory_utilization", "performance_mode", *ENGINE)
@@ -67,7 +68,7 @@ def scenario_of(file: Path | None, flags: dict[str, Any]) -> Scenario:
 
 
 def _enough(given: dict[str, Any]) -> None:
-    if "step_cost" not in given:
+    if not {"step_cost", "calibration"} & set(given):
         for name in ("model", "hardware"):
             if name not in given:
                 raise click.UsageError(
@@ -89,8 +90,10 @@ def _override_pool(values: dict[str, Any], given: dict[str, Any]) -> None:
     pool = dict(pool)
     if "step_cost" in changes and "model" not in changes:
         pool.pop("model", None)
-    if "model" in changes and "step_cost" not in changes:
+    if ("model" in changes or "calibration" in changes) and "step_cost" not in changes:
         pool.pop("step_cost", None)
+    if "step_cost" in changes and "calibration" not in changes:
+        pool.pop("calibration", None)
     old = pool.get("engine") or {}
     old = {"preset": old} if isinstance(old, str) else dict(old)
     for mine, other in (

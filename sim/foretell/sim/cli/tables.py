@@ -94,7 +94,8 @@ def _subject(forecast: Forecast) -> str:
     engines = len(deployment.engines)
     load = f"{len(forecast.trace):,} requests"
     rate = _rate(forecast)
-    return f"{pool.model or pool.step_cost}{where}, {engines} engine{'s' * (engines > 1)}; {load}{rate}"
+    what = pool.model or pool.step_cost or pool.calibration
+    return f"{what}{where}, {engines} engine{'s' * (engines > 1)}; {load}{rate}"
 
 
 def _rate(forecast: Forecast) -> str:
