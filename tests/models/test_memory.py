@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from foretell.models.architecture import Architecture, list_architectures, load_architecture
 from foretell.models.engine_memory import (
+    GIB,
     EngineMemory,
     activation_bytes,
     capacity_data,
@@ -19,7 +20,7 @@ from foretell.models.engine_memory import (
     version_tuple,
 )
 from foretell.models.hardware import Hardware, load_hardware
-from foretell.models.memory import GIB, Capacity, kv_bytes_per_token, kv_capacity, weights_bytes
+from foretell.models.memory import Capacity, kv_bytes_per_token, kv_capacity, weights_bytes
 from foretell.models.parallelism import Parallelism, validate_parallelism
 from foretell.models.precision import (
     ELEMENT_BYTES,
