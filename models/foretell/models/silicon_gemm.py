@@ -73,9 +73,9 @@ _GEMM_TABLES: Mapping[str, tuple[str, ...]] = {
     "int8": ("sq", "int8_wo"),
     "int4": ("int4_wo",),
 }
-BORROWED_FORMAT = 0.15
+BORROWED_FORMAT = 0.3
 """Log-error that another number format's utilisation adds."""
-BORROWED_MACHINE = 0.2
+BORROWED_MACHINE = 0.25
 """Log-error that another accelerator's utilisation adds."""
 RULE = Rule(scale=(), carry=(), per_octave=0.15, per_shape=0.0)
 """Matrices lend along n, k and m: the shape is among the axes."""

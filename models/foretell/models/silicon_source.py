@@ -126,24 +126,32 @@ def _nearest(versions: Sequence[str], wanted: str | None) -> list[str]:
     return older + [name for name in reversed(newest) if name not in older]
 
 
-def read_columns(path: Path, texts: Sequence[str], numbers: Sequence[str]) -> dict[str, Any]:
+def read_columns(
+    path: Path, texts: Sequence[str], numbers: Sequence[str], absent: Mapping[str, float]
+) -> dict[str, Any]:
     """Columns of a Parquet file: `texts` as (codes, names), `numbers` as float arrays.
 
     Raises:
-        ValueError: the file lacks one of them.
+        ValueError: the file lacks one of them that `absent` gives no value for.
 
     """
     import numpy as np
     import pyarrow.parquet as pq
 
     try:
-        frame = pq.read_table(path, columns=[*texts, *numbers], read_dictionary=list(texts))
+        there = [name for name in numbers if name not in absent or name in pq.read_schema(path).names]
+        frame = pq.read_table(path, columns=[*texts, *there], read_dictionary=list(texts))
         columns: dict[str, Any] = {}
         for name in texts:
             column: Any = frame.column(name).combine_chunks()
             columns[name] = (np.asarray(column.indices), column.dictionary.to_pylist())
         for name in numbers:
-            columns[name] = frame.column(name).to_numpy().astype(np.float64)
-    except (KeyError, OSError, AttributeError) as error:
-        raise ValueError(f"{path}: not a table of this package that foretell can read: {error}") from None
+            if name in there:
+                columns[name] = frame.column(name).to_numpy().astype(np.float64)
+            else:
+                columns[name] = np.full(frame.num_rows, absent[name])
+    except (KeyError, OSError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: not a table that foretell can read: {str(error).splitlines()[0]}"
+        ) from None
     return columns

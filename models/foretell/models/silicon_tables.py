@@ -58,6 +58,7 @@ class Layout:
 _HEADS = ("num_heads", "num_key_value_heads", "head_dim", "window_size")
 _EXPERTS = ("hidden_size", "inter_size", "topk", "num_experts", "moe_tp_size", "moe_ep_size")
 _MLA = ("gemm_type", "kv_cache_dtype")
+_ABSENT = {"window_size": 0.0}  # older tables have attention without windows only
 LAYOUTS: Mapping[str, Layout] = {
     "gemm_perf": Layout("gemm", ("gemm_dtype",), ("n", "k"), ("m",)),
     "moe_perf": Layout("moe", ("moe_dtype", "distribution"), _EXPERTS, ("num_tokens",)),
@@ -129,12 +130,12 @@ def read_grid(path: Path, key: tuple[str, ...]) -> Grid:
 
 @cache
 def _grids(path: Path, folder: Path) -> dict[tuple[str, ...], Any]:
-    """All grids of a file by key: whole ones, or (archive, prefix) to be read when they are wanted."""
+    """All grids of a file by key: whole ones, or (our copy, prefix) to be read when they are wanted."""
     copy = folder.joinpath(*path.parts[-5:-1], f"{path.stem}.npz")
     with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile):
-        archive = np.load(copy, allow_pickle=False)
-        names = [tuple(str(name).split("|")) for name in archive["keys"]]
-        return {name: (archive, f"{index}:") for index, name in enumerate(names)}
+        with copy.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            names = [tuple(str(name).split("|")) for name in archive["keys"]]
+        return {name: (copy, f"{index}:") for index, name in enumerate(names)}
     grids = parse(path)
     # a cache that cannot be written costs time, not correctness
     with contextlib.suppress(OSError):
@@ -147,10 +148,11 @@ def _read_grid(path: Path, folder: Path, key: tuple[str, ...]) -> Grid:
     found = _grids(path, folder)[key]
     if isinstance(found, Grid):
         return found
-    archive, prefix = found
+    copy, prefix = found
     try:
-        axes = tuple(archive[f"{prefix}{axis}"] for axis in range(int(archive[f"{prefix}axes"])))
-        return Grid(archive[f"{prefix}shapes"], axes, archive[f"{prefix}seconds"])
+        with copy.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            axes = tuple(archive[f"{prefix}{axis}"] for axis in range(int(archive[f"{prefix}axes"])))
+            return Grid(archive[f"{prefix}shapes"], axes, archive[f"{prefix}seconds"])
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
         return parse(path)[key]  # the copy is damaged
 
@@ -184,7 +186,7 @@ def parse(path: Path) -> dict[tuple[str, ...], Grid]:
     layout = LAYOUTS[path.stem]
     texts = [*layout.keys, *([layout.summed] if layout.summed else [])]
     numbers = [*layout.shape, *layout.load, *([layout.where[0]] if layout.where else []), "latency"]
-    columns = read_columns(path, texts, numbers)
+    columns = read_columns(path, texts, numbers, _ABSENT)
     good = np.isfinite(columns["latency"]) & (columns["latency"] > 0)
     if layout.where:
         good &= columns[layout.where[0]] == layout.where[1]

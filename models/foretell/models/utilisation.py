@@ -93,7 +93,7 @@ def make_curves(
 def left_out(shapes: Array, axes: tuple[Array, ...], log_u: Array, rule: Rule) -> tuple[Array, Array]:
     """Each point as all the others tell it, never itself.
 
-    That is the mean of like shapes at the same load, and how far this shape was off them at its nearest loads.
+    That is the mean of like shapes at the same load, and how far this shape was off them at loads nearby.
 
     Returns:
         The estimates (NaN where nothing tells) and the gaps they bridge, in octaves.
