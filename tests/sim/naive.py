@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 from foretell.models.stepcost import StepLoad
 from foretell.sim.config import EngineConfig
@@ -90,6 +91,8 @@ def naive_simulate(
     cancels = cancels or {}
     patience = 1000 + 10 * sum(call.prompt_tokens + call.output_tokens for call in calls)
     idle_steps = 0
+    handed: list[tuple[float, int, Live]] = []  # when a KV cache comes or has been read; order; whose
+    order = count()
     depth = 2 if config.async_scheduling else 1
     run = NaiveRun()
     scheduler = Scheduler(config)
@@ -101,6 +104,13 @@ def naive_simulate(
     preemptions = 0
 
     def join() -> None:
+        for event in sorted(e for e in handed if e[0] <= now):
+            handed.remove(event)
+            live = event[2]
+            if live.call.id in scheduler.held:
+                scheduler.pool.give_back(scheduler.held.pop(live.call.id))
+            elif live.kv == "receiving" and not live.gone:
+                live.kv = "received"
         while coming and coming[0].arrival_s <= now:
             call = coming.popleft()
             run.n_preemptions[call.id] = 0
@@ -113,6 +123,11 @@ def naive_simulate(
             else:
                 inside[call.id] = Live(call, config)
                 scheduler.add(inside[call.id])
+
+    def next_event() -> float:
+        times = [at for at, _, _ in handed] + [call.arrival_s for call in list(coming)[:1]]
+        times += [cancels[id] for id in cancelling if id in inside and not inside[id].gone]
+        return max(now, min(times))
 
     def cancel() -> None:
         for id in cancelling:
@@ -130,18 +145,25 @@ def naive_simulate(
         if live.known == live.total:
             run.finish_s[id] = now
             run.status[id] = "finished"
+            if live.call.held_s is not None:
+                handed.append((now + live.call.held_s, next(order), live))
 
     while True:
         join()
         cancel()
         unfinished = bool(scheduler.running or scheduler.waiting)
         if not unfinished and not in_flight:
-            if not coming:
+            if not coming and not handed:
                 break
-            now = coming[0].arrival_s
+            now = next_event()
             continue
 
         batch = scheduler.schedule() if unfinished else []
+        for live in scheduler.wanted_now:
+            assert live.call.transfer_s is not None
+            live.admitted_once = True
+            run.cached_tokens[live.call.id] = live.computed
+            handed.append((now + live.call.transfer_s, next(order), live))
         preemptions += len(scheduler.preempted_now)
         idle_steps += 1
         if idle_steps > patience:
@@ -163,14 +185,19 @@ def naive_simulate(
                 continue
         elif unfinished:
             run.empty_schedules += 1
+            if not in_flight and not scheduler.preempted_now and handed:
+                now = next_event()
+                continue
             if not in_flight and not scheduler.preempted_now:
+                if any(live.kv == "received" for live in scheduler.waiting):
+                    raise LivelockError("who holds blocks waits behind who needs them")
                 raise RuntimeError(f"no step is possible at {now}")
 
         if in_flight:
             now, done = in_flight.popleft()
             cancel()
             scheduler.update(done, sampled)
-        if not batch and (scheduler.running or scheduler.waiting):
+        if not batch and (scheduler.running or any(live.kv != "receiving" for live in scheduler.waiting)):
             now += config.empty_step_s
 
     run.evictions = scheduler.pool.evictions

@@ -1,8 +1,8 @@
 """The scheduler of the reference engine: vLLM V1's, one token and one request at a time.
 
 Every token of a request has a name, every KV block is an object in a plain list, and every step looks
-at every request. Out of its scope are LoRA, grammars, remote KV, streaming input, speculation and
-sliding windows.
+at every request. Out of its scope are LoRA, grammars, streaming input, speculation and sliding windows;
+of remote KV it has what disaggregated serving needs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ from foretell.sim.config import EngineConfig
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a client asks for; `segments` and `stop_token` are those of foretell's Request."""
+    """What a client asks for; `segments` and `stop_token` are those of foretell's Request.
+
+    With `transfer_s` the KV of its prompt was computed elsewhere, and comes so long after it got blocks;
+    with `sampled` so was its first token. With `held_s` its blocks stay taken so long after it finished.
+    """
 
     id: str
     arrival_s: float
@@ -24,6 +28,9 @@ class Call:
     priority: int = 0
     segments: tuple[tuple[Hashable, int], ...] = ()
     stop_token: bool = False
+    transfer_s: float | None = None
+    sampled: bool = False
+    held_s: float | None = None
 
 
 # ---------------------------------------------------------------------------------------------- blocks
@@ -97,7 +104,8 @@ class Live:
         self.total = min(call.prompt_tokens + call.output_tokens, config.max_model_len)
         # Where the scheduler is sure that it ends; a stop token is a surprise.
         self.sure_end = config.max_model_len if call.stop_token else self.total
-        self.known = call.prompt_tokens  # prompt and generated tokens, whose values are known
+        self.kv = "local" if call.transfer_s is None else "remote"  # then "receiving", then "received"
+        self.known = call.prompt_tokens + call.sampled  # prompt and generated tokens, whose values are known
         self.computed = 0  # tokens computed, or being computed by a step in flight
         self.placeholders = 0  # tokens being sampled by a step in flight (asynchronous scheduling)
         self.in_flight = 0  # tokens scheduled by steps whose output has not been processed
@@ -147,6 +155,8 @@ class Scheduler:
         self.block_names: dict[Hashable, int] = {}
         self.names_of: dict[str, list[int]] = {}
         self.preempted_now: list[Live] = []
+        self.wanted_now: list[Live] = []  # who got blocks for a KV cache that is elsewhere
+        self.held: dict[str, list[Block]] = {}  # blocks of finished requests that somebody will read
 
     # -- block arithmetic
 
@@ -203,6 +213,20 @@ class Scheduler:
         self.cache_up_to(live, min(computed + tokens, live.known))
         return True
 
+    def admit_remote(self, live: Live, hit: list[Block]) -> bool:
+        """Give a request blocks for a KV cache that is elsewhere, if all of them fit."""
+        revived = sum(block.users == 0 for block in hit)
+        spare = self.config.watermark_blocks if self.running else 0
+        more = self.blocks_for(live.known) - len(hit)
+        if more + revived + spare > len(self.pool.free):
+            return False
+        for block in hit:
+            self.pool.use(block)
+        live.blocks = [*hit, *[self.pool.take() for _ in range(more)]]
+        live.hashed = len(hit)
+        live.computed = len(hit) * self.config.block_size
+        return True
+
     # -- queues
 
     def add(self, live: Live) -> None:
@@ -212,11 +236,14 @@ class Scheduler:
     def sort_waiting(self) -> None:
         if self.config.scheduling_policy == "priority":
             self.waiting.sort(key=lambda live: live.urgency)
+        else:  # vLLM keeps those that it passed over in a queue of their own, which comes first
+            self.waiting.sort(key=lambda live: live.kv not in ("receiving", "received"))
 
     def preempt(self, live: Live) -> None:
         self.running.remove(live)
         self.pool.give_back(live.blocks)
         live.blocks, live.hashed, live.computed, live.placeholders = [], 0, 0, 0
+        live.kv = "local"  # it will be computed anew
         live.stale = live.in_flight
         live.preemptions += 1
         self.waiting.insert(0, live)
@@ -227,7 +254,10 @@ class Scheduler:
         """A request is over."""
         live.gone = True
         (self.running if live in self.running else self.waiting).remove(live)
-        self.pool.give_back(live.blocks)
+        if live.call.held_s is not None and live.known == live.total:
+            self.held[live.call.id] = live.blocks
+        else:
+            self.pool.give_back(live.blocks)
         live.blocks = []
 
     # -- a step
@@ -235,6 +265,7 @@ class Scheduler:
     def schedule(self) -> list[Entry]:
         config = self.config
         self.preempted_now = []
+        self.wanted_now = []
         budget = config.max_num_batched_tokens
         batch: dict[Live, int] = {}
         requests = len(self.running) + len(self.waiting)
@@ -273,12 +304,30 @@ class Scheduler:
         for live in [] if self.preempted_now else list(self.waiting):
             if budget == 0 or len(self.running) == config.max_num_seqs:
                 break
-            if live.stale:
+            if live.stale or live.kv == "receiving":
                 continue
             hit: list[Block] = []
             if config.enable_prefix_caching:
                 # The last known token is always computed, to sample the next from.
                 hit = self.pool.hit(self.names(live, (live.known - 1) // config.block_size))
+            if live.kv == "remote":
+                if not self.admit_remote(live, hit):
+                    break
+                live.kv = "receiving"
+                self.sort_waiting()
+                self.wanted_now.append(live)
+                continue
+            if live.kv == "received":
+                live.computed = live.known - 1
+                self.cache_up_to(live, live.computed)
+                if (config.watermark_blocks if self.running else 0) > len(self.pool.free):
+                    break
+                self.cache_up_to(live, live.known)
+                self.waiting.remove(live)
+                self.running.append(live)
+                batch[live] = 1
+                budget -= 1
+                continue
             tokens = live.known - len(hit) * config.block_size
             if threshold:
                 tokens = min(tokens, threshold)
@@ -302,7 +351,7 @@ class Scheduler:
         samples = live.computed == expected
         if samples and self.config.async_scheduling:
             live.placeholders += 1
-        decodes = tokens == 1 and samples and before >= live.prompt
+        decodes = tokens == 1 and samples and (before >= live.prompt or live.kv == "received")
         return Entry(live, tokens, before, decodes, samples)
 
     def update(self, batch: list[Entry], sampled: Callable[[Live], None]) -> None:

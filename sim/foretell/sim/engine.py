@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import Any
 
 from foretell.models import StepCost
-from foretell.sim import runs, schedule, walk
+from foretell.sim import handover, runs, schedule, walk
 from foretell.sim.config import EngineConfig
 from foretell.sim.kv import BlockCounter, BlockPool
 from foretell.sim.prefix import PrefixPool
@@ -32,6 +32,8 @@ from foretell.sim.request import (
     DECODING,
     DRAINING,
     FINISHED,
+    RECEIVED,
+    RECEIVING,
     REJECTED,
     Request,
     in_line,
@@ -65,6 +67,9 @@ class Engine:
             the engine planning what an arrival would cut.
         outstanding: requests submitted and not ended.
         stats: totals over the steps so far.
+        holds: whether the blocks of who finishes stay taken until `let_go`, for another engine to read.
+        wanted: requests whose KV cache is elsewhere and that have got blocks for it: the driver empties
+            the list after `plan`, and calls `received` when a cache has come.
 
     The other attributes belong to the engine and its three modules; policies may read them.
     """
@@ -81,6 +86,8 @@ class Engine:
         "empty_at",
         "ends_at",
         "fruitless",
+        "held",
+        "holds",
         "horizon",
         "itl_n",
         "itl_s",
@@ -92,6 +99,7 @@ class Engine:
         "max_tokens",
         "most",
         "n_decoding",
+        "n_receiving",
         "n_waiting",
         "on_step",
         "outstanding",
@@ -112,10 +120,12 @@ class Engine:
         "stats",
         "step",
         "token_at",
+        "unheld",
         "unknown",
         "unknown_before",
         "waiting",
         "wake",
+        "wanted",
         "watermark",
     )
 
@@ -164,6 +174,12 @@ class Engine:
         self.outstanding = 0
         self.serial = 0  # admissions so far
         self.fruitless = 0  # preemptions since the last token
+        # Those whose KV cache goes to, or comes from, another engine (`foretell.sim.handover`).
+        self.holds = False
+        self.held: dict[Request, tuple[int, int, Any]] = {}  # (computed, hashed, blocks)
+        self.unheld: list[Request] = []  # let go since the last `commit`
+        self.wanted: list[Request] = []
+        self.n_receiving = 0
         # Those that decode.
         self.step = 0  # the step to be planned next
         self.n_decoding = 0
@@ -219,6 +235,8 @@ class Engine:
             self.cancels.append(request)
             if self.run is not None:
                 runs.shorten(self, at_s)
+            elif self.wake == INF:
+                self.wake = max(at_s, self.busy_until)
 
     def commit(self) -> list[Request]:
         """Come to `wake`: deliver what has ended by then.
@@ -256,7 +274,7 @@ class Engine:
             if self.lag:
                 done.sort(key=_serial)
             running = self.running
-            release = self.pool.release
+            release = handover.hold(self) if self.holds else self.pool.release
             for request in done:
                 if running.pop(request, self) is None:
                     release(request, request.computed, request.total - 1)
@@ -268,9 +286,13 @@ class Engine:
             self.outstanding -= len(done)
             if self.pausing:
                 self.pausing -= len(done)
+        if self.holds:
+            handover.settle(self, done)
         return done
 
     plan = schedule.plan
+    received = handover.received
+    let_go = handover.let_go
 
     def advance(self, until_s: float) -> list[Request]:
         """Run up to a time. A step that starts exactly then is left, for who arrives then may join it.
@@ -324,6 +346,8 @@ class Engine:
                 continue
             if request in self.running:
                 walk.drop(self, request, 0)
+            elif request.state in (RECEIVING, RECEIVED):
+                handover.forget(self, request)
             else:
                 self.n_waiting -= 1
             if request in self.draining:

@@ -12,8 +12,22 @@ Two requests share their first k tokens exactly if their chains agree there: beh
 (id, n) names the first n tokens of the stream `id`. Tokens past the chain are the request's own.
 """
 
-WAITING, PREFILLING, DECODING, DRAINING, FINISHED, CANCELLED, REJECTED = range(7)
-STATUS = ("waiting", "prefilling", "decoding", "draining", "finished", "cancelled", "rejected")
+WAITING, PREFILLING, DECODING, DRAINING, REMOTE, RECEIVING, RECEIVED = range(7)
+FINISHED, CANCELLED, REJECTED = range(7, 10)
+"""States. REMOTE waits for blocks for a KV cache that another engine computed, RECEIVING has them and waits
+for the transfer, RECEIVED waits for its first step here."""
+STATUS = (
+    "waiting",
+    "prefilling",
+    "decoding",
+    "draining",
+    "remote",
+    "receiving",
+    "received",
+    "finished",
+    "cancelled",
+    "rejected",
+)
 
 
 class Request:
@@ -41,7 +55,8 @@ class Request:
     computed: int  # tokens computed, unless decoding
     finish_at: int  # the step that samples the last token
     last_at: int  # the last step it is scheduled in, -1 once that is void
-    paused_s: float  # when its last token before a preemption came
+    paused_s: float  # when its last token before a preemption, or on another engine, came
+    place: int  # among those that received their KV cache from elsewhere; -1: it computes it here
     stalled_at: int  # the last step that left it out while it was decoding
     serial: int  # order of admission: its place among the running
     target: int  # tokens known at admission; the next one is sampled when all are computed
@@ -61,6 +76,7 @@ class Request:
         "n_preemptions",
         "output_tokens",
         "paused_s",
+        "place",
         "priority",
         "prompt_tokens",
         "row",
@@ -103,6 +119,7 @@ class Request:
         self.state = WAITING
         self.target = prompt_tokens
         self.blocks = None
+        self.place = -1
 
     @property
     def status(self) -> str:

@@ -6,8 +6,8 @@ import heapq
 import math
 from typing import TYPE_CHECKING
 
-from foretell.sim import runs, walk
-from foretell.sim.request import DECODING, PREFILLING, WAITING, Request
+from foretell.sim import handover, runs, walk
+from foretell.sim.request import DECODING, PREFILLING, RECEIVED, REMOTE, WAITING, Request
 
 if TYPE_CHECKING:
     from foretell.sim.engine import Batch, Engine
@@ -71,10 +71,12 @@ def plan(engine: Engine) -> None:
         _plan_step(engine, start, decodes, context, chunks, stalled or [])
     elif decodes:
         runs.plan(engine, start, paid, refused)
+    elif handover.stuck(engine, start, preempted):
+        engine.wake = math.inf
     else:
         # An empty step takes no time, and all in flight is delivered before the next one.
         if engine.config.empty_step_s:
-            engine.pausing = engine.outstanding
+            engine.pausing = engine.outstanding - engine.n_receiving
             engine.empty_at = engine.wake
         engine.wake = engine.busy_until = start
         for request in stalled or ():
@@ -162,6 +164,12 @@ def _admit(engine: Engine, start: float, room: int, threshold: int, chunks: Batc
             chunks.append((head, n, c))
             if c + n < head.target:
                 engine.partials.append(head)
+        elif head.state == RECEIVED or head.state == REMOTE:
+            if not handover.admit(engine, head, start, chunks):
+                return
+            slots -= head.state == PREFILLING
+            room -= head.state == PREFILLING
+            engine.n_waiting -= 1
         # else it was cancelled, or ended by a token that was in flight when it was preempted
         if engine.priority:
             heapq.heappop(waiting)
@@ -188,7 +196,7 @@ def _plan_step(
     for request, n, c in chunks:
         if c + n == request.target:
             complete.append(request)
-            if n == 1 and c >= request.prompt_tokens:
+            if n == 1 and (c >= request.prompt_tokens or request.place >= 0):
                 decoding += 1
                 context += c + 1
                 continue
@@ -234,7 +242,7 @@ def _plan_step(
 
 def _threshold(engine: Engine) -> int:
     """The most tokens of one prompt in this step, 0 for no limit."""
-    requests = len(engine.running) + engine.n_waiting
+    requests = len(engine.running) + engine.n_waiting + engine.n_receiving
     if requests <= 1:
         return 0
     if engine.config.long_prefill_token_threshold_adaptive:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING
 
+from foretell.sim import handover
 from foretell.sim.request import DECODING, DRAINING, PREFILLING, WAITING, Request, in_line
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def preempt(engine: Engine, request: Request, scheduled: int = 0) -> None:
         request.state = WAITING
         request.target = known
         request.computed = 0
+        request.place = -1
         request.paused_s = engine.token_at
     engine.fruitless += 1
     if engine.fruitless > _PATIENCE:
@@ -76,7 +78,7 @@ def preempt(engine: Engine, request: Request, scheduled: int = 0) -> None:
     if engine.priority:
         heapq.heappush(engine.waiting, in_line(request))
     else:
-        engine.waiting.appendleft(request)
+        handover.put_back(engine, request)
 
 
 def preempt_last(engine: Engine, need: int, chunks: Batch) -> None:
