@@ -218,6 +218,26 @@ def test_no_prediction_beats_the_hardwares_peak(accelerator: str) -> None:
             assert (told.seconds >= least).all()
 
 
+@pytest.mark.parametrize("accelerator", ["h200", "b300"])
+def test_no_experts_beat_the_hardwares_peak(accelerator: str) -> None:
+    silicon, where = load_silicon(accelerator), machine(accelerator)
+    tokens = np.geomspace(1, 60000, 60)
+    for model, weights in (("minimax-m2", "fp8"), ("qwen3-235b-a22b", "bf16"), ("gpt-oss-120b", "mxfp4")):
+        for tp in (1, 2, 4, 8):
+            for whole in (False, True):
+                plan = {"enable_expert_parallel": whole}
+                activations = "fp8" if weights == "fp8" else "bf16"
+                found = operators(model, accelerator, tp, Precision(weights, activations), **plan)
+                experts = found["experts"]
+                assert isinstance(experts, Experts)
+                told = silicon.estimate(experts, (tokens,), where)
+                # at least one expert's weights are read by the token that comes, and all pairs multiplied
+                pairs = tokens * experts.top_k / experts.expert_ranks
+                compute = experts.flops_per * pairs / max(where.peak_flops["bf16"], where.peak_flops["fp8"])
+                read = min(experts.top_k / experts.expert_ranks, 1.0) * experts.expert_bytes
+                assert (told.seconds >= np.maximum(compute, read / where.memory_Bps)).all()
+
+
 def attention(
     phase: str, heads: int, kv_heads: int, head_dim: int, window: float, no_window: float
 ) -> Attend:
@@ -250,6 +270,14 @@ def test_arrays_and_scalars_agree_and_nothing_costs_nothing() -> None:
         told, each = silicon.timer(operator, many, where), silicon.timer(operator, one, where)
         assert seconds(told)[0] == 0.0
         assert seconds(told)[1] == pytest.approx(seconds(each)) and seconds(each) > 0
+
+
+def test_mla_of_an_a100_borrows_and_says_so() -> None:
+    attend = operators("deepseek-v3", "a100-80gb-sxm", 8, Precision())["decode_attention"]
+    load = (64.0, 64 * 4096.0, 64 * 4096.0, 64.0)
+    own = load_silicon("h100-sxm").estimate(attend, load, machine("h100-sxm"))
+    lent = load_silicon("a100-80gb-sxm").estimate(attend, load, machine("a100-80gb-sxm"))
+    assert lent.seconds > own.seconds and lent.log_error > own.log_error + 0.1
 
 
 def test_linear_attention_and_other_peaks_are_priced() -> None:

@@ -22,6 +22,7 @@ from foretell.models.operators import Attend
 from foretell.models.silicon_attention import price_with
 from foretell.models.silicon_gemm import (
     BORROWED_FORMAT,
+    BORROWED_MACHINE,
     FORMATS,
     Peaks,
     Priced,
@@ -47,8 +48,8 @@ ELEMENTWISE = 0.85
 quantisation above 1 GB, on B200, B300, H100, H200, GB200, GB300 and RTX PRO 6000 (0.76 on L40S)."""
 _TABLES = {"prefill": "mla_context_module_perf", "decode": "mla_generation_module_perf"}
 RULE = Rule(scale=(1.0,), carry=(0.0,), per_octave=0.15, per_shape=0.25)
-_STAND_INS = {"b300_sxm": "b200_sxm"}
-"""B300's small modules take twice B200's time, which B300 servers do not: B200's stand for them."""
+_STAND_INS = {"b300_sxm": "b200_sxm", "a100_sxm": "h100_sxm"}
+"""B300's small modules take twice B200's time, which B300 servers do not; A100's were not measured."""
 
 
 def price_latent(source: Source, operator: Attend, load: tuple[Any, ...], part: Peaks) -> Priced:
@@ -67,6 +68,8 @@ def price_latent(source: Source, operator: Attend, load: tuple[Any, ...], part: 
             break
     if curves is None:
         raise ValueError(f"silicon: no measured MLA of {source.system}")
+    if source.system == "a100_sxm":
+        borrowed = float(np.hypot(borrowed, BORROWED_MACHINE))
     return price_with(curves, source, operator, (operator.num_heads,), load, part, borrowed)
 
 
