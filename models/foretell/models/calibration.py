@@ -287,7 +287,9 @@ def _judged(
         elif others:
             warnings.append(f"{name}: cannot be told apart from {' and '.join(others)}; {held}")
         elif most < 0.1:
-            warnings.append(f"{name}: at most {most:.1%} of any step here, too little to tell; {held}")
+            warnings.append(
+                f"{name}: at most {most * 100:.1f} % of any time here, too little to tell; {held}"
+            )
         else:
             warnings.append(f"{name}: the data say little about it; {held}")
     return tuple(identified), tuple(warnings)

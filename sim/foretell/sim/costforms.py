@@ -17,7 +17,11 @@ from foretell.models.hardware import Hardware
 from foretell.models.parallelism import Parallelism
 from foretell.models.precision import Precision
 from foretell.models.roofline import RooflineCost
+from foretell.models.tabulate import tabulate
+from foretell.sim.costspec import parse_step_cost
+from foretell.sim.deployment import layout_of
 from foretell.sim.profile import AFFINE, REFERENCE, with_coefficients
+from foretell.sim.scenario import Pool
 
 Floats = npt.NDArray[np.float64]
 
@@ -25,6 +29,8 @@ _OPERATOR_ERROR = 0.4
 _OVERHEAD_ERROR = 1.0
 _AFFINE_ERROR = 1.0
 """Standard errors of the logarithm before any data: loose, so that some dozen steps outweigh them."""
+_ABOVE_PEAK = 1.5
+"""What a term takes over its time at the peaks, before any data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,3 +176,35 @@ def _overheads(cost: Any) -> frozenset[str]:
     from foretell.models.tabulated import OVERHEADS
 
     return frozenset(OVERHEADS) if hasattr(cost, "floors") else frozenset()
+
+
+def form_of(pool: Pool | None, kind: str | None = None) -> tuple[CostForm, dict[str, str | int]]:
+    """What to fit for a pool, and what a profile should say that it was fitted on.
+
+    Args:
+        pool: what ran; None if nothing is known, which leaves the affine cost without bounds.
+        kind: "affine" or "terms"; by default terms where there is a model.
+
+    Raises:
+        ValueError: terms without a model, or what the pool's names lead to.
+
+    """
+    if pool is None or pool.model is None:
+        if kind == "terms":
+            raise ValueError("--form terms: scales a model's terms; give --model and --hardware")
+        around = None if pool is None or pool.step_cost is None else parse_step_cost(pool.step_cost)
+        return affine_form(around=around), {}
+    layout = layout_of(pool, pool.groups[0])
+    architecture, hardware, plan, precision = layout
+    subject: dict[str, str | int] = {
+        "model": architecture.name,
+        "hardware": hardware.name,
+        "tensor_parallel_size": plan.tensor_parallel_size,
+        "pipeline_parallel_size": plan.pipeline_parallel_size,
+        "weights": precision.weights,
+        "kv_cache": precision.kv_cache,
+    }
+    if kind == "affine":
+        least = affine_bounds(*layout)
+        return affine_form(least, AffineCost(*(_ABOVE_PEAK * least).tolist())), subject
+    return terms_form(tabulate(*layout)), subject

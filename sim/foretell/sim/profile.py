@@ -264,7 +264,9 @@ def with_coefficients(kind: str, coefficients: Mapping[str, float], base: Any) -
 
 def _error_of(profile: Profile) -> str:
     if profile.run_log_error:
-        return f"runs that it did not see differ from it by {profile.run_log_error:.0%} (standard error)"
+        return (
+            f"runs that it did not see differ from it by {profile.run_log_error * 100:.1f} % (standard error)"
+        )
     return "from one run; how other runs differ is not known"
 
 

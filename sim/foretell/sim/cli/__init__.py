@@ -19,6 +19,14 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {  # name → (module, one line of he
         "Forecast a deployment: latency, throughput, cost, and whether it meets objectives.",
     ),
     "replay": ("replay", "Replay a trace on one engine with exactly the settings given; write every time."),
+    "calibrate": (
+        "calibrate",
+        "Fit step times to your own step log, benchmark results or metrics; save them.",
+    ),
+    "validate": (
+        "foretell.validate.cli",  # above this part, hence by its whole name
+        "Forecast what was measured, and say how far off that is.",
+    ),
     "list": ("catalogue", "List what is bundled: hardware, models, presets, routers, ..."),
     "show": ("catalogue", "Show one of them: its figures, what follows from them, and their sources."),
 }
@@ -33,7 +41,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module = import_module(f"{__name__}.{_COMMANDS[cmd_name][0]}")
+        place = _COMMANDS[cmd_name][0]
+        module = import_module(place if "." in place else f"{__name__}.{place}")
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 

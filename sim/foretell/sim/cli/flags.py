@@ -50,7 +50,7 @@ def scenario_of(file: Path | None, flags: dict[str, Any]) -> Scenario:
         _enough(given)
     values: dict[str, Any] = {} if file is None else load_values(file)
     values["workload"] = _workload(dict(values.get("workload") or {}), given)
-    _override_pool(values, given)
+    override_pool(values, given)
     for text in given.get("slo", ()):
         objective = objective_from_flag(text)
         values["objectives"] = dict(values.get("objectives") or {}) | {
@@ -78,7 +78,13 @@ def _enough(given: dict[str, Any]) -> None:
         raise click.UsageError("no load; give --trace FILE, --request-rate R or --max-concurrency N")
 
 
-def _override_pool(values: dict[str, Any], given: dict[str, Any]) -> None:
+def override_pool(values: dict[str, Any], given: dict[str, Any]) -> None:
+    """Lay flags over the one pool of a scenario's plain values.
+
+    Raises:
+        ValueError: there is not exactly one.
+
+    """
     changes = {name: given[name] for name in _POOL if name in given}
     engine = {name: given[name] for name in _ENGINE if name in given}
     pools = dict(values.get("pools") or {"main": {}})
