@@ -10,6 +10,7 @@ import numpy as np
 
 from foretell.models import StepCost
 from foretell.models.architecture import Architecture, load_architecture
+from foretell.models.energy import PeakWork, peak_work
 from foretell.models.hardware import Hardware, load_hardware
 from foretell.models.memory import Capacity, kv_capacity
 from foretell.models.parallelism import Parallelism
@@ -18,7 +19,7 @@ from foretell.models.roofline import roofline_cost
 from foretell.models.tabulate import tabulate
 from foretell.sim.config import EngineConfig
 from foretell.sim.costspec import parse_step_cost
-from foretell.sim.presets import engine_config, resolve_settings
+from foretell.sim.presets import engine_config, load_preset, resolve_settings
 from foretell.sim.profile import calibrated_cost, read_profile
 from foretell.sim.routers import make_router
 from foretell.sim.scenario import Pool, ReplicaGroup
@@ -64,6 +65,7 @@ class EnginePart:
         hardware: None with a step cost of the user's own.
         usd_per_h: rent of one accelerator, None where unknown.
         capacity: the KV estimate, None where num_gpu_blocks was given or nothing is known.
+        work: what a step computes and moves, for its power; None with a step cost of the user's own.
 
     """
 
@@ -74,6 +76,7 @@ class EnginePart:
     hardware: Hardware | None
     usd_per_h: float | None
     capacity: Capacity | None
+    work: PeakWork | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +243,7 @@ def _modelled(
             max_num_batched_tokens=settings.get("max_num_batched_tokens", MAX_MODEL_LEN),
             max_num_seqs=settings["max_num_seqs"],
             mean_context_tokens=mean_context_tokens,
+            engine_version=load_preset(group.engine.preset)["engine_version"],
         )
         blocks = capacity.num_gpu_blocks
         notes.append(
@@ -251,7 +255,8 @@ def _modelled(
     notes += remark
     config = engine_config(settings, num_gpu_blocks=blocks, max_model_len=length)
     count = group.count * plan.data_parallel_size
-    return EnginePart(count, world, cost, config, hardware, _price(pool, hardware), capacity), notes
+    price, work = _price(pool, hardware), peak_work(*layout)
+    return EnginePart(count, world, cost, config, hardware, price, capacity, work), notes
 
 
 def _model_len(architecture: Architecture, settings: Mapping[str, Any], blocks: int) -> tuple[int, list[str]]:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def energy_J(run: Run, parts: Sequence[EnginePart], costs: Sequence[StepCost]) -> float | None:
     """Energy of all accelerators from the first arrival to the last finish; None if a power is unknown.
 
-    The shares of compute, memory and host are those of a step with the run's mean load: steps are not
-    told apart, which is exact where the shares do not vary with the load.
+    Shares and utilisations are those of a step with the run's mean load: steps are not told apart, which
+    overstates the power of a load that varies, by what the curve bends over its range.
 
     Args:
         run: the run.
@@ -33,11 +33,13 @@ def energy_J(run: Run, parts: Sequence[EnginePart], costs: Sequence[StepCost]) -
         power = power_model(part.hardware.accelerator)
         joules = power.idle_W * max(span - stats.busy_s, 0.0)
         if stats.steps:
-            joules += stats.busy_s * float(power.power_W(mean_breakdown(stats, cost)))
+            load = mean_load(stats)
+            work = None if part.work is None else part.work(*load)
+            joules += stats.busy_s * float(power.power_W(cost.breakdown(*load), work))
         total += part.accelerators * joules
     return total
 
 
-def mean_breakdown(stats: Any, cost: StepCost) -> dict[str, Any]:
-    """Seconds by what bounds them, of a step with the mean load of an engine's steps."""
-    return cost.breakdown(*StepLoad(*(figure / stats.steps for figure in stats.load)))
+def mean_load(stats: Any) -> StepLoad:
+    """Mean load of an engine's steps."""
+    return StepLoad(*(figure / stats.steps for figure in stats.load))

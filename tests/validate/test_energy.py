@@ -1,0 +1,56 @@
+"""Power and joules a token against ml-energy's runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from foretell.models.energy import power_model
+from foretell.models.hardware import load_hardware
+from foretell.validate.energy import energy_errors, energy_summary, steady_load
+from places import SHARED
+
+RUNS = SHARED / "data" / "ml-energy" / "llm_runs.csv"
+
+
+def test_a_steady_step_by_hand() -> None:
+    load = steady_load(batch=64, prompt_tokens=100, output_tokens=400)
+    assert load.decode_seqs == 64
+    assert load.prefill_seqs == pytest.approx(0.16)  # 64 sequences live 400 steps each
+    assert load.prefill_tokens == load.prefill_context == pytest.approx(16)
+    assert load.decode_context == 64 * (100 + 200)
+    assert load.prefill_pairs == pytest.approx(0.16 * 5050)
+    assert load.sampled == pytest.approx(64.16)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every fifth run, to be quick; the whole is in docs/energy.md."""
+    import pandas as pd
+
+    if not RUNS.exists():
+        pytest.skip("ml-energy is not beside this checkout")
+    thinned = tmp_path_factory.mktemp("ml-energy") / "llm_runs.csv"
+    pd.read_csv(RUNS).iloc[::5].to_csv(thinned, index=False)
+    return thinned
+
+
+def test_power_of_models_and_gpus_left_out(path: Path) -> None:
+    table = energy_errors(path)
+    summary = energy_summary(table)
+    assert summary["power_left_model_out"]["median_ape"] < 0.15
+    assert summary["power_left_gpu_out"]["median_ape"] < 0.18
+    assert summary["joules_end_to_end"]["median_ape"] < 0.35
+    assert sum(batch["power_left_model_out"]["runs"] for batch in summary["by_batch"].values()) == (
+        table["fitted"].sum()
+    )
+    assert not any(str(name).startswith("_") for name in table)
+    # the shipped errors hold nine of ten
+    fitted = table[table["fitted"]]
+    for gpu, name in (("H100", "h100-sxm"), ("B200", "b200")):
+        rows = fitted[fitted["gpu"] == gpu]
+        inside = (rows["power_left_model_W"] / rows["power_W"] - 1).abs() <= power_model(
+            load_hardware(name).accelerator
+        ).error
+        assert inside.mean() >= 0.85
