@@ -48,7 +48,7 @@ ELEMENTWISE = 0.85
 quantisation above 1 GB, on B200, B300, H100, H200, GB200, GB300 and RTX PRO 6000 (0.76 on L40S)."""
 _TABLES = {"prefill": "mla_context_module_perf", "decode": "mla_generation_module_perf"}
 RULE = Rule(scale=(1.0,), carry=(0.0,), per_octave=0.15, per_shape=0.25)
-_STAND_INS = {"b300_sxm": "b200_sxm", "a100_sxm": "h100_sxm"}
+STAND_INS = {"b300_sxm": "b200_sxm", "a100_sxm": "h100_sxm"}
 """B300's small modules take twice B200's time, which B300 servers do not; A100's were not measured."""
 
 
@@ -95,7 +95,7 @@ class ModuleParts(NamedTuple):
 @cache
 def module_parts(source: Source, phase: str, kv_dtype: str) -> ModuleParts | None:
     """Take attention out of the measured modules, None where nobody measured them."""
-    source = Source(_STAND_INS.get(source.system, source.system), source.backend, source.version)
+    source = Source(STAND_INS.get(source.system, source.system), source.backend, source.version)
     for path in table_files(source, "mla", _TABLES[phase]):
         if ("bfloat16", kv_dtype) not in grid_keys(path):
             continue

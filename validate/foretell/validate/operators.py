@@ -17,7 +17,7 @@ from foretell.models import silicon_links as links
 from foretell.models.silicon_attention import TABLES, attention_curves, state_curves
 from foretell.models.silicon_experts import expert_curves
 from foretell.models.silicon_gemm import FORMATS, gemm_curves
-from foretell.models.silicon_mla import latent_curves, module_parts
+from foretell.models.silicon_mla import STAND_INS, latent_curves, module_parts
 from foretell.models.silicon_source import SYSTEMS, Source, system_of, table_files
 from foretell.models.silicon_tables import grid_keys
 from foretell.models.utilisation import Curves, at, from_neighbours, left_out, log_error
@@ -110,7 +110,7 @@ def _families(source: Source) -> Iterator[_Family]:
     for phase in TABLES:
         for dtype in ("bfloat16", "fp8"):
             curves, parts = latent_curves(source, phase, dtype), module_parts(source, phase, dtype)
-            if curves is not None and parts is not None:
+            if curves is not None and parts is not None and source.system not in STAND_INS:
                 yield _Family(f"{phase} MLA module", curves, parts.attention_s / parts.module_s)
         curves = state_curves(source, phase)
         if curves is not None:
