@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from foretell.sim import runs, walk
-from foretell.sim.request import FINISHED, PREFILLING, RECEIVED, RECEIVING, REMOTE, Request, in_line
+from foretell.sim.request import PREFILLING, RECEIVED, RECEIVING, REMOTE, Request, in_line
 
 if TYPE_CHECKING:
     from foretell.sim.engine import Batch, Engine
@@ -63,14 +63,9 @@ def received(engine: Engine, request: Request, at_s: float) -> None:
     if engine.priority:
         heapq.heappush(line, in_line(request))
     else:
-        line.insert(_behind(engine, request.place), request)
+        line.insert(walk.behind(engine, request.place), request)
     if len(engine.running) < engine.max_seqs:
         _rouse(engine, at_s)
-
-
-def put_back(engine: Engine, request: Request) -> None:
-    """Put a preempted request at the head of the line, but for those that hold blocks."""
-    engine.waiting.insert(_behind(engine, engine.serial), request)
 
 
 def admit(engine: Engine, head: Request, start: float, chunks: Batch) -> bool:
@@ -149,16 +144,6 @@ def _free(engine: Engine, request: Request) -> None:
     computed, hashed, _ = engine.held.pop(request)
     engine.pool.release(request, computed, hashed)
     request.blocks = None
-
-
-def _behind(engine: Engine, place: int) -> int:
-    """The index in line behind those that hold blocks and were given them earlier: they stand in front."""
-    at = 0
-    for other in engine.waiting:
-        if not (other.state >= FINISHED or (other.state == RECEIVED and other.place < place)):
-            break
-        at += 1
-    return at
 
 
 def _rouse(engine: Engine, at_s: float) -> None:

@@ -55,7 +55,7 @@ class Request:
     computed: int  # tokens computed, unless decoding
     finish_at: int  # the step that samples the last token
     last_at: int  # the last step it is scheduled in, -1 once that is void
-    paused_s: float  # when its last token before a preemption, or on another engine, came
+    paused_s: float  # when its last token before a preemption, or elsewhere, came; else when first admitted
     place: int  # among those that received their KV cache from elsewhere; -1: it computes it here
     stalled_at: int  # the last step that left it out while it was decoding
     serial: int  # order of admission: its place among the running

@@ -159,6 +159,7 @@ def _admit(engine: Engine, start: float, room: int, threshold: int, chunks: Batc
                 stats.cached_tokens += c
                 stats.prompt_tokens += head.prompt_tokens
                 stats.queue_s += start - head.arrival_s
+                head.paused_s = start
             else:
                 stats.queue_s += start - head.paused_s
             chunks.append((head, n, c))

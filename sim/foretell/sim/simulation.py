@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +13,14 @@ import numpy.typing as npt
 from foretell.models import StepCost
 from foretell.sim.cluster import Calls, drive
 from foretell.sim.config import EngineConfig
-from foretell.sim.engine import Batch, Engine
+from foretell.sim.engine import Batch, Engine, OnStep
 from foretell.sim.request import CANCELLED, FINISHED, Request
 from foretell.sim.routers import Router, make_router
 from foretell.sim.stats import EngineStats
 from foretell.traces import Trace
+
+if TYPE_CHECKING:
+    from foretell.sim.twopools import Handovers
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -42,6 +45,7 @@ class Run:
         loads: by replica what its steps carried, if recorded: a row a run of steps that decode alike,
             (start_s, end_s, how many, the seven figures of the first one's `StepLoad`).
         trace: the workload.
+        handovers: how KV caches passed between engines, where prefill and decode are apart.
     """
 
     arrival_s: Floats
@@ -57,6 +61,7 @@ class Run:
     itl: tuple[Floats, Ints] | None = field(default=None, repr=False)
     trace: Trace | None = field(default=None, repr=False)
     loads: tuple[Floats, ...] | None = field(default=None, repr=False)
+    handovers: Handovers | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.arrival_s)
@@ -119,7 +124,7 @@ def simulate(
             costs[i % len(costs)],
             record_itl=itl,
             record_loads=loads,
-            on_step=None if on_step is None else _bind(on_step, i),
+            on_step=None if on_step is None else step_teller(on_step, i),
         )
         for i in range(n)
     ]
@@ -185,7 +190,9 @@ def simulate(
     )
 
 
-def _bind(on_step: OnReplicaStep, replica: int) -> Callable[[int, float, float, Batch], None]:
+def step_teller(on_step: OnReplicaStep, replica: int) -> OnStep:
+    """Tell `on_step` of the steps of one replica."""
+
     def tell(step: int, start: float, end: float, batch: Batch) -> None:
         on_step(replica, step, start, end, batch)
 

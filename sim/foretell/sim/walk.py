@@ -9,8 +9,7 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING
 
-from foretell.sim import handover
-from foretell.sim.request import DECODING, DRAINING, PREFILLING, WAITING, Request, in_line
+from foretell.sim.request import DECODING, DRAINING, FINISHED, PREFILLING, RECEIVED, WAITING, Request, in_line
 
 if TYPE_CHECKING:
     from foretell.sim.engine import Batch, Engine
@@ -78,7 +77,17 @@ def preempt(engine: Engine, request: Request, scheduled: int = 0) -> None:
     if engine.priority:
         heapq.heappush(engine.waiting, in_line(request))
     else:
-        handover.put_back(engine, request)
+        engine.waiting.insert(behind(engine, engine.serial), request)
+
+
+def behind(engine: Engine, place: int) -> int:
+    """The index in line behind those that hold blocks and were given them earlier: they stand in front."""
+    at = 0
+    for other in engine.waiting:
+        if not (other.state >= FINISHED or (other.state == RECEIVED and other.place < place)):
+            break
+        at += 1
+    return at
 
 
 def preempt_last(engine: Engine, need: int, chunks: Batch) -> None:
