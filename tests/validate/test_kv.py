@@ -8,7 +8,7 @@ from foretell.validate.kv import capacity_of, fit_engines, kv_errors, kv_gib, kv
 
 
 def test_runs_left_out_of_the_fit_are_estimated_well() -> None:
-    table = kv_errors(leave_one_out=True)
+    table = kv_errors()
     summary = kv_summary(table)
     assert summary["runs"] == len(logged_runs()) >= 30
     assert summary["median_ape"] < 0.02
@@ -16,6 +16,15 @@ def test_runs_left_out_of_the_fit_are_estimated_well() -> None:
     assert 0.85 <= summary["coverage"] <= 1
     assert (table["low"] <= table["estimate_gib"]).all()
     assert (table["estimate_gib"] <= table["high"]).all()
+
+
+def test_sources_left_out_of_the_fit_are_estimated_well() -> None:
+    """Nineteen runs come from two sources, and tell much of each other."""
+    summary = kv_summary(kv_errors("source"))
+    assert summary["median_ape"] < 0.04
+    assert summary["coverage"] >= 0.7
+    with pytest.raises(ValueError, match="leave_out: 'model'"):
+        kv_errors("model")
 
 
 def test_what_ships_is_what_the_fit_gives() -> None:

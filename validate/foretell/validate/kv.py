@@ -54,26 +54,38 @@ def capacity_of(run: Record, engine: EngineMemory | None = None) -> Capacity:
     )
 
 
-def kv_errors(leave_one_out: bool = True) -> pd.DataFrame:
+def kv_errors(leave_out: str = "run") -> pd.DataFrame:
     """Compare estimates with logs, one row a run.
 
     Args:
-        leave_one_out: refit the constants without the run that is estimated; the band's factors stay.
+        leave_out: refit the constants without the run that is estimated ("run"), without all runs of its
+            source ("source"), or not at all (""). The band's factors stay.
 
     Returns:
         Columns model, accelerator, engine_version, tensor_parallel_size, actual_gib, estimate_gib, error
         (estimate over actual, less 1), overhead_gib and overhead_estimate_gib (all but weights and KV), low
         and high [GiB], inside.
 
+    Raises:
+        ValueError: leave_out is none of these.
+
     """
     import pandas as pd
+
+    if leave_out not in ("", "run", "source"):
+        raise ValueError(f"leave_out: {leave_out!r} is not 'run', 'source' or ''")
 
     runs = logged_runs()
     rows = []
     for index, run in enumerate(runs):
         engine = engine_memory(run["engine_version"])
-        if leave_one_out:
-            engine = _pick(fit_engines(runs[:index] + runs[index + 1 :]), run)
+        if leave_out:
+            kept = [
+                other
+                for place, other in enumerate(runs)
+                if place != index and (leave_out == "run" or _source(other) != _source(run))
+            ]
+            engine = _pick(fit_engines(kept), run)
         capacity = capacity_of(run, engine)
         actual = kv_gib(run, capacity)
         budget = (capacity.memory_bytes - capacity.weights_bytes) / GIB
@@ -166,6 +178,10 @@ def _engines(values: Any) -> tuple[EngineMemory, ...]:
 def _pick(engines: Sequence[EngineMemory], run: Record) -> EngineMemory:
     wanted = version_tuple(run["engine_version"])
     return max((engine for engine in engines if engine.since <= wanted), key=lambda engine: engine.since)
+
+
+def _source(run: Record) -> str:
+    return str(run["source"]).partition(" (")[0]
 
 
 def _setting(run: Record) -> tuple[Any, Hardware, Parallelism, Precision]:
