@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from foretell.models.calibration import Fit, fit_coefficients
@@ -147,7 +147,14 @@ def test_a_bound_that_the_data_are_below_is_told() -> None:
     assert "token: the data ask for less than its bound" in fit.warnings[0]
 
 
+def test_alike_columns_are_told_without_noise_too() -> None:
+    features, seconds = synthetic(1, noise=0.0)
+    fit = fit_coefficients(np.column_stack([features, features[:, 1]]), seconds, [*NAMES, "copy"])
+    assert fit.identified == (True, False, True, True, True, False)
+
+
 @settings(max_examples=60, deadline=None)
+@example(seed=224, n=2, k=4, with_prior=False, bounded=True)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(1, 40),

@@ -14,7 +14,8 @@ Floats = npt.NDArray[np.float64]
 
 FAR = 30.0
 """Most that a logarithm may fall in a draw: to nothing."""
-LEAST_ERROR = 1e-6
+LEAST_ERROR = 1e-4
+"""Least relative error that is believed: clocks are no better."""
 _ROUNDS = 60
 _TRUST = 2.0
 """Most that a logarithm may change in one round."""
@@ -180,7 +181,7 @@ def bounded_steps(data: Problem, at: Floats, hessian: Floats, downhill: Floats, 
 def _root_system(gram: Floats, moment: Floats) -> tuple[Floats, Floats]:
     """A and b with AᵀA = gram and Aᵀb = moment (as far as gram has rank)."""
     values, vectors = np.linalg.eigh(gram)
-    keep = values > 1e-13 * max(values[-1], 1e-300)
+    keep = values > 1e-15 * max(values[-1], 1e-300)
     root = np.sqrt(values[keep])
     a = root[:, None] * vectors[:, keep].T
     shape = (-1,) + (1,) * (moment.ndim - 1)

@@ -44,6 +44,8 @@ _TUNING = 1.345
 """Residuals beyond so many standard errors count less; 95 % efficient under a normal law."""
 _KNOWN = 0.5
 """A coefficient is known if its error is at most so much of itself, or of its prior's error."""
+_TAIL = 5.0
+"""Standard errors of a prior beyond which nothing is drawn."""
 _ALIKE = 0.9
 """Errors of two coefficients that are correlated so much cannot be told apart."""
 
@@ -232,7 +234,9 @@ class _Posterior:
         """What the errors would be without bounds."""
         d = root_diagonal(self.hessian)
         inverse = np.linalg.pinv(scaled(self.hessian), rcond=1e-15, hermitian=True) / np.outer(d, d)
-        return np.asarray(inverse @ (self.noise + np.diag(self.loose)) @ inverse)
+        # By a root of the noise, so that rounding makes no variance negative.
+        root = inverse @ np.column_stack([_root(self.noise), np.diag(np.sqrt(self.loose))])
+        return np.asarray(root @ root.T)
 
 
 def _posterior(data: Problem, at: Floats, local: Local, scale: float, noise: Floats) -> _Posterior:
@@ -248,15 +252,24 @@ def _draws(
     data: Problem, at: Floats, posterior: _Posterior, rng: np.random.Generator, count: int, freedom: float
 ) -> Floats:
     """Solve the problem again with the score and the priors' medians drawn anew."""
-    values, vectors = np.linalg.eigh(scaled(posterior.noise))
-    root = vectors * np.sqrt(np.maximum(values, 0.0)) * root_diagonal(posterior.noise)[:, None]
+    root = _root(posterior.noise)
     # Student's t: the noise itself is known from few rows or groups only.
     stretch = np.sqrt(freedom / rng.chisquare(freedom, (count, 1)))
     score = rng.standard_normal((count, data.k)) @ root.T * stretch
     score += rng.standard_normal((count, data.k)) * np.sqrt(posterior.loose)
     # What is downhill still at a bound keeps coefficients there that the data want beyond it.
     steps = bounded_steps(data, at, posterior.hessian, posterior.downhill + score, FAR)
+    # Where a term all but vanishes, its logarithm's slope does too: no draw leaves what its prior allows.
+    safe = np.where(data.logs, np.maximum(at, 1e-300), 1.0)
+    edge = data.log_prior + _TAIL / np.sqrt(np.where(data.logs, data.precision, 1.0)) - np.log(safe)
+    steps = np.where(data.logs, np.minimum(steps, np.maximum(edge, 0.0)), steps)
     return np.asarray([moved(data, at, step) for step in steps])
+
+
+def _root(matrix: Floats) -> Floats:
+    """R of R·Rᵀ, for a matrix that is positive but for rounding."""
+    values, vectors = np.linalg.eigh(scaled(matrix))
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)) * root_diagonal(matrix)[:, None])
 
 
 def _judged(
@@ -278,7 +291,7 @@ def _judged(
         if identified[-1]:
             continue
         held = "its prior decides" if data.logs[i] and not bound else f"it is left at {at[i]:.3g}"
-        most = share[i] * (at[i] * np.exp(error[i]) if data.logs[i] else at[i] + 1.645 * error[i])
+        most = share[i] * (at[i] * np.exp(min(error[i], _TAIL)) if data.logs[i] else at[i] + 1.645 * error[i])
         others = [n for j, n in enumerate(names) if j != i and abs(correlation[i, j]) > _ALIKE]
         if not seen[i]:
             warnings.append(f"{name}: nothing in the data depends on it; {held}")
