@@ -218,7 +218,8 @@ def test_what_holds_of_any_two_pools(
         runs.append(
             simulate_disaggregated(
                 trace,
-                *pools,
+                pools[0],
+                pools[1],
                 transfer,
                 first_token=first_token,
                 shared_links=shared,
@@ -270,7 +271,12 @@ def test_no_block_is_lost(caching: bool, monkeypatch: pytest.MonkeyPatch) -> Non
     """On both sides all blocks are free when all is over, whatever was preempted, held and received."""
     seen: list[TwoPools] = []
     run = TwoPools.run
-    monkeypatch.setattr(TwoPools, "run", lambda self, progress: (seen.append(self), run(self, progress))[1])
+
+    def watched(self: TwoPools, progress: Any) -> None:
+        seen.append(self)
+        run(self, progress)
+
+    monkeypatch.setattr(TwoPools, "run", watched)
     config = EngineConfig(num_gpu_blocks=120, enable_prefix_caching=caching)
     result = simulate_disaggregated(
         poisson(300, rate=30),

@@ -20,17 +20,19 @@ from typing import Any
 import numpy as np
 
 from foretell.models import StepCost
-from foretell.sim import metrics
+from foretell.sim import apart, metrics
+from foretell.sim.apart import DisaggregatedDeployment, deploy_disaggregated
 from foretell.sim.deployment import Deployment, EnginePart, deploy
 from foretell.sim.intervals import Estimate, chance_below, estimate
 from foretell.sim.objectives import Objective, limits_of, objectives_from_mapping, request_limits
 from foretell.sim.power import energy_J
 from foretell.sim.scenario import Scenario
 from foretell.sim.simulation import Run, simulate
+from foretell.sim.strategies import Disaggregated
 from foretell.sim.workload import drawn_trace, fixed_trace
 from foretell.traces import Trace
 
-SHARES = frozenset({"utilisation", "kv_use", "cache_hit_rate", "attainment"})
+SHARES = frozenset({"utilisation", "kv_use", "cache_hit_rate", "attainment", *apart.SHARES})
 """Figures that lie between 0 and 1."""
 
 Progress = Callable[[int, int], None]
@@ -39,6 +41,7 @@ Progress = Callable[[int, int], None]
 _CERTAIN_ROUTERS = ("round_robin", "least_outstanding", "prefix_affinity", "session_affinity")
 _POOL_PAYS = 50_000
 """Requests from which on several processes are worth their start."""
+_BUSY = ("utilisation", "prefill_utilisation", "decode_utilisation")
 _BAND_Z = 1.645
 """Standard normal deviate at the ends of a 90 % band."""
 
@@ -67,7 +70,7 @@ class Forecast:
 
     Attributes:
         scenario: what was asked.
-        deployment: what its pool came to.
+        deployment: what its pools came to.
         summary: figures by name, in SI units; see `foretell.sim.metrics` for their definitions.
         verdicts: on the objectives, in their order.
         notes: what is estimated, assumed or outside a model's validity.
@@ -145,7 +148,12 @@ def forecast(
     trace = fixed_trace(scenario.workload)
     first = trace if trace is not None else drawn_trace(scenario.workload, _seeds(scenario, 0)[0])
     context = first.prompt_tokens + first.output_tokens / 2
-    deployment = deploy(scenario.pool, float(context.mean()))
+    plan, tokens = scenario.plan, float(context.mean())
+    deployment = (
+        deploy_disaggregated(scenario.pools, plan, tokens)
+        if isinstance(plan, Disaggregated)
+        else deploy(scenario.pool, tokens)
+    )
     job = _Job(scenario, deployment, trace, tuple(sorted(percentiles)), limits)
     results = list(_results(job, len(first), executor, processes, progress))
     run = results[0].run
@@ -210,7 +218,11 @@ class _Job:
     @property
     def varied(self) -> bool:
         """Whether nominal replications can differ."""
-        routed = len(self.deployment.engines) > 1 and self.deployment.router not in _CERTAIN_ROUTERS
+        deployment = self.deployment
+        routers: tuple[str, ...] = (deployment.router,)
+        if isinstance(deployment, DisaggregatedDeployment):
+            routers = deployment.routers
+        routed = len(deployment.engines) > 1 and not set(routers) <= set(_CERTAIN_ROUTERS)
         return self.trace is None or routed
 
     @property
@@ -226,6 +238,8 @@ class _Job:
         tick: Callable[[int], None] | None,
     ) -> Run:
         """Simulate with these in place of the deployment's parts."""
+        if isinstance(self.deployment, DisaggregatedDeployment):
+            return self.deployment.simulate(trace, parts, seed, tick)
         engines = [parts[id(part)] for part in self.deployment.engines]
         return simulate(
             trace,
@@ -246,7 +260,9 @@ class _Job:
         return {
             **metrics.latencies(run, self.percentiles, warmup),
             **metrics.throughput(run, self.limits, warmup),
+            **metrics.per_accelerator(run, self.deployment.accelerators, warmup),
             **metrics.engines(run),
+            **apart.pool_figures(run),
             **metrics.costs(run, self.deployment.usd_per_h),
             **metrics.energies(run, energy),
         }
@@ -343,7 +359,8 @@ def _why_missing(key: str) -> str:
 
 def _remarks(run: Run, summary: dict[str, Estimate], replications: int) -> Iterator[str]:
     waiting, batch = summary["mean_waiting"].value, summary["mean_batch"].value
-    if summary["utilisation"].value > 0.95 and waiting > 0.5 * batch:
+    shares = [summary[key].value for key in _BUSY if key in summary]
+    if max(shares) > 0.95 and waiting > 0.5 * batch:
         yield (
             f"overloaded: on average {waiting * len(run.engines):,.0f} requests wait; latencies depend on "
             "how long the load lasts"

@@ -157,6 +157,15 @@ def throughput(
     return figures
 
 
+def per_accelerator(run: Run, accelerators: int, warmup_s: float = 0.0) -> dict[str, float]:
+    """Rates of tokens over all accelerators that serve, those of every pool."""
+    rates = throughput(run, None, warmup_s)
+    return {
+        f"{kind}_throughput_per_accelerator_tps": rates[f"{kind}_throughput_tps"] / accelerators
+        for kind in ("output", "total")
+    }
+
+
 def peak_concurrency(run: Run) -> int:
     """Most requests in the system at once (arrived, not finished)."""
     served = run.status == FINISHED

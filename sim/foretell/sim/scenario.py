@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from foretell.sim.presets import EngineSettings
+from foretell.sim.strategies import Disaggregated, KVLink, Strategy, strategy_from_mapping
 
-STRATEGIES = ("single",)
-"""Strategies that a scenario may name."""
+__all__ = ["Disaggregated", "KVLink", "Pool", "ReplicaGroup", "Scenario", "Workload"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +195,9 @@ class Scenario:
 
     Attributes:
         workload: who asks what, when.
-        pools: fleets by name; for now exactly one.
-        strategy: {"name": "single"}, one call a query; for now nothing else.
+        pools: fleets by name, those that the strategy uses.
+        strategy: {"name": "single"}, one call a query on the only pool; or "disaggregated", see
+            `Disaggregated`.
         objectives: limits by metric, as in {"ttft_p99": "<= 1 s"}; see `foretell.sim.objectives`.
         goodput: per-request limits, as in {"ttft": "500 ms"}; the objectives' own when empty.
         seed: of all randomness.
@@ -220,21 +221,18 @@ class Scenario:
 
         _at_least("replications", self.replications, 1)
         _at_least("seed", self.seed, 0)
-        if len(self.pools) != 1:
-            named = f"{len(self.pools)} ({', '.join(self.pools)})" if self.pools else "none"
-            raise ValueError(f"pools: exactly one is supported, found {named}")
-        name = self.strategy.get("name")
-        if name not in STRATEGIES:
-            raise ValueError(f"strategy.name: {name!r} is not supported; use {' or '.join(STRATEGIES)}")
-        extra = sorted(set(self.strategy) - {"name"})
-        if extra:
-            raise ValueError(f"strategy.{extra[0]}: strategy single takes no parameters; drop it")
+        strategy_from_mapping(self.strategy, self.pools)
         objectives_from_mapping(self.objectives)
         request_limits(f"{metric}:{limit}" for metric, limit in self.goodput.items())
 
     @property
+    def plan(self) -> Strategy:
+        """The strategy with its settings."""
+        return strategy_from_mapping(self.strategy, self.pools)
+
+    @property
     def pool(self) -> Pool:
-        """The one pool."""
+        """The first pool, the only one unless the strategy takes more."""
         return next(iter(self.pools.values()))
 
     @classmethod

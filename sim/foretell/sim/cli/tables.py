@@ -36,10 +36,18 @@ _FIGURES: list[tuple[str, str, Show, str]] = [  # key, label, number, unit
     ("attainment", "Requests within their limits", percent, ""),
     ("output_throughput_tps", "Output tokens", show_number, "/s"),
     ("total_throughput_tps", "All tokens", show_number, "/s"),
+    ("total_throughput_per_accelerator_tps", "All tokens per accelerator", show_number, "/s"),
     ("utilisation", "Engine busy", percent, ""),
+    ("prefill_utilisation", "- prefill", percent, ""),
+    ("decode_utilisation", "- decode", percent, ""),
     ("mean_batch", "Requests running", show_number, ""),
     ("mean_waiting", "Requests waiting", show_number, ""),
     ("kv_use", "KV cache in use", percent, ""),
+    ("prefill_kv_use", "- prefill", percent, ""),
+    ("decode_kv_use", "- decode", percent, ""),
+    ("kv_transfer_utilisation", "KV transfer links busy", percent, ""),
+    ("kv_transfer_mean_s", "KV cache arrives after, mean", show_seconds, ""),
+    ("kv_transfer_p99_s", "KV cache arrives after, p99", show_seconds, ""),
     ("cache_hit_rate", "Prefix cache hits", percent, ""),
     ("preemptions", "Preemptions", show_number, ""),
     ("usd_per_million_output_tokens", "Cost per million output tokens", show_number, " USD"),
@@ -92,10 +100,14 @@ def _subject(forecast: Forecast) -> str:
             counts[name] = counts.get(name, 0) + part.count * part.accelerators
     where = " on " + " and ".join(f"{n} × {name}" for name, n in counts.items()) if counts else ""
     engines = len(deployment.engines)
+    first = forecast.run.handovers.prefill_engines if forecast.run.handovers is not None else 0
+    fleet = f"{engines} engine{'s' * (engines > 1)}"
+    if first:
+        fleet = f"{first} prefill and {engines - first} decode engines"
     load = f"{len(forecast.trace):,} requests"
     rate = _rate(forecast)
     what = pool.model or pool.step_cost or pool.calibration
-    return f"{what}{where}, {engines} engine{'s' * (engines > 1)}; {load}{rate}"
+    return f"{what}{where}, {fleet}; {load}{rate}"
 
 
 def _rate(forecast: Forecast) -> str:
