@@ -15,10 +15,10 @@ from foretell.sim import Scenario, forecast
 from foretell.sim.deployment import deploy
 from foretell.sim.profile import (
     AFFINE,
-    REFERENCE,
     Profile,
     calibrated_cost,
     read_profile,
+    reference_terms,
     write_profile,
 )
 
@@ -46,7 +46,7 @@ def scales(base: Any, **coefficients: float) -> Profile:
         coefficients=coefficients,
         draws=(tuple(coefficients.values()),),
         identified=dict.fromkeys(coefficients, True),
-        reference={name: float(base.terms(*REFERENCE)[name]) for name in coefficients},
+        reference={name: reference_terms(base.terms)[name] for name in coefficients},
     )
 
 
@@ -92,9 +92,11 @@ def test_draws_come_from_the_posterior_and_from_how_runs_differ() -> None:
 def test_scales_multiply_the_terms_of_a_model() -> None:
     base = tabulate(load_architecture("llama-3.1-8b"), load_hardware("h100-sxm"))
     load = (512, 512 * 256.5, 512, 1, 32, 32 * 700, 33)
-    cost, notes = calibrated_cost(scales(base, gemm=1.5, step=2.0), base)
+    cost, notes = calibrated_cost(scales(base, decode_attention=1.5, step=2.0), base)
     terms = base.terms(*load)
-    assert cost(*load) == pytest.approx(base(*load) + 0.5 * terms["gemm"] + 2.0 * terms["step"], rel=1e-6)
+    more = 0.5 * terms["decode_attention"] + 2.0 * terms["step"]
+    assert terms["decode_attention"] > 1e-4
+    assert cost(*load) == pytest.approx(base(*load) + more, rel=1e-6)
     assert not [note for note in notes if "another model" in note]
 
 
@@ -103,7 +105,7 @@ def test_scales_of_another_model_are_carried_over_with_a_note() -> None:
         tabulate(load_architecture(name), load_hardware("h100-sxm"))
         for name in ("llama-3.1-8b", "llama-3.1-70b")
     )
-    _, notes = calibrated_cost(scales(base, gemm=1.5), other)
+    _, notes = calibrated_cost(scales(base, decode_attention=1.5), other)
     assert "fitted on another model" in notes[-1]
 
 

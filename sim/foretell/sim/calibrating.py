@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from foretell.models.calibration import Fit, fit_coefficients
 from foretell.sim.costforms import CostForm
-from foretell.sim.profile import REFERENCE, Profile
+from foretell.sim.profile import Profile, reference_terms
 from foretell.sim.steplog import StepLog
 
 Floats = npt.NDArray[np.float64]
@@ -133,7 +133,7 @@ def profile_of(
 ) -> Profile:
     """Put a fit into a profile; coefficients beyond the form's, the client's, are not the cost's."""
     k = len(form.names)
-    reference = form.terms(*REFERENCE) if form.kind == "terms" else {}
+    reference = reference_terms(form.terms) if form.kind == "terms" else {}
     return Profile(
         kind=form.kind,
         coefficients=dict(zip(form.names, fit.coefficients[:k].tolist(), strict=True)),
@@ -142,7 +142,7 @@ def profile_of(
         run_log_error=run_log_error,
         identified=dict(zip(form.names, fit.identified[:k], strict=True)),
         fitted_on=fitted_on,
-        reference={name: float(value) for name, value in reference.items()},
+        reference=reference,
         client_s=client_s,
         warnings=tuple(warnings),
         created=created,

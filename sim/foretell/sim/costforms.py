@@ -20,7 +20,7 @@ from foretell.models.roofline import RooflineCost
 from foretell.models.tabulate import tabulate
 from foretell.sim.costspec import parse_step_cost
 from foretell.sim.deployment import layout_of
-from foretell.sim.profile import AFFINE, REFERENCE, with_coefficients
+from foretell.sim.profile import AFFINE, reference_terms, with_coefficients
 from foretell.sim.scenario import Pool
 
 Floats = npt.NDArray[np.float64]
@@ -154,7 +154,7 @@ def terms_form(cost: Any) -> CostForm:
         cost: with `terms` and `scales`, as `TabulatedCost`.
 
     """
-    at = cost.terms(*REFERENCE)
+    at = reference_terms(cost.terms)
     overheads = _overheads(cost)
     # For one model, gaps of its layers are a fixed time of a step by another name.
     twice = {"layers"} if overheads and not cost.scales.get("layers") else set()

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,11 @@ from foretell.models import AffineCost, StepCost, StepLoad
 AFFINE = tuple(f.name for f in dataclasses.fields(AffineCost))
 """Coefficients of the kind "affine"; those of "terms" are scales of a modelled cost's terms."""
 KINDS = ("affine", "terms")
-REFERENCE = StepLoad(1024, 1024 * 512.5, 1024, 1, 64, 64 * 1024, 65)
-"""The load at which a modelled cost's terms are compared with those that a profile was fitted on."""
+REFERENCE = StepLoad(
+    *np.array([[1024, 1024 * 512.5, 1024, 1, 64, 64 * 1024, 65], [0, 0, 0, 0, 4, 2048, 4]]).T
+)
+"""A large step, bound by compute, and a small one, bound by memory: at both together, a modelled cost's terms
+are compared with those that a profile was fitted on."""
 _DRAWS = 100
 _SAME = 0.02
 _KEYS = ("kind", "created", "version", "log_error", "run_log_error", "client_s", "warnings", "fitted_on",
@@ -38,7 +41,7 @@ class Profile:
         run_log_error: of the logarithm of a whole run's time that the fit did not see; 0 if unknown.
         identified: by name, whether the data determine it.
         fitted_on: what it was fitted on: observations, model, hardware and the like.
-        reference: seconds of the modelled terms at the load REFERENCE, to tell another model by.
+        reference: seconds of the modelled terms in the steps REFERENCE, to tell another model by.
         client_s: seconds of a request outside of the engine, if the data hold them; forecasts leave it out.
         warnings: sentences.
         created: ISO date.
@@ -240,7 +243,7 @@ def calibrated_cost(profile: Profile, base: Any = None) -> tuple[CalibratedCost,
     calibrated = CalibratedCost(cost, profile)
     notes = calibrated.validity()
     if profile.kind == "terms":
-        now = base.terms(*REFERENCE)
+        now = reference_terms(base.terms)
         other = [
             name
             for name, then in profile.reference.items()
@@ -252,6 +255,11 @@ def calibrated_cost(profile: Profile, base: Any = None) -> tuple[CalibratedCost,
                 f"({', '.join(other)} differ); its scales are carried over"
             )
     return calibrated, notes
+
+
+def reference_terms(terms: Callable[..., Mapping[str, Any]]) -> dict[str, float]:
+    """Sum each term over the steps of REFERENCE."""
+    return {name: float(np.sum(value)) for name, value in terms(*REFERENCE).items()}
 
 
 def with_coefficients(kind: str, coefficients: Mapping[str, float], base: Any) -> StepCost:
