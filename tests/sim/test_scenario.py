@@ -102,7 +102,7 @@ def test_python_and_dict_scenarios_are_equal() -> None:
         ("pools.main.engine", {"num_gpu_blocks": 9, "gpu_memory_utilization": 0.9}, "contradicts"),
         ("pools.main.step_cost", "constant:1", "drop one"),
         ("pools.main.model", None, "pools.main.model: missing"),
-        ("pools.judge", {"model": "a", "hardware": "b"}, "strategy single takes exactly one, found 2 (main, judge)"),
+        ("pools.judge", {"model": "a", "hardware": "b"}, "single takes exactly one, found 2 (main, judge)"),
         ("pools", {}, "strategy single takes exactly one, found none"),
         ("strategy", {"name": "best_of_n", "n": 8}, "'best_of_n' is not supported; use single"),
         ("strategy", {"name": "single", "n": 8}, "strategy.n: strategy single takes no parameters"),

@@ -155,6 +155,8 @@ def _latencies(forecast: Forecast) -> Table:
 def _figures(forecast: Forecast) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     for key, label, show, unit in _FIGURES:
+        if key.endswith("per_accelerator_tps") and forecast.deployment.accelerators == 1:
+            continue
         found = forecast.summary.get(key)
         if found is not None and not math.isnan(found.value):
             low_high = _range(found, show, unit)
