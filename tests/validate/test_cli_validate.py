@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 import pytest
@@ -14,7 +16,9 @@ from click.testing import CliRunner
 from foretell.models.silicon_source import has_silicon
 from foretell.sim.cli import main
 from foretell.validate import cli
+from foretell.validate.silicon_rows import MeasuredRow
 from foretell.validate.silicon_tables import show_summary, show_table
+from silicon_table import table
 
 needs_silicon = pytest.mark.skipif(not has_silicon(), reason="the extra silicon is not installed")
 
@@ -58,6 +62,33 @@ def test_bad_input_is_one_line_and_exit_code_two(args: tuple[str, str], word: st
     assert done.returncode == 2
     assert word in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@needs_silicon
+def test_silicon_prints_json_and_writes_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+
+    def validate_silicon(rows: Sequence[MeasuredRow], progress: Callable[[int, int], None]) -> pd.DataFrame:
+        asked.extend(rows)
+        progress(len(rows), len(rows))
+        return table()
+
+    module = ModuleType("foretell.validate.silicon")
+    monkeypatch.setattr(module, "validate_silicon", validate_silicon, raising=False)
+    monkeypatch.setitem(sys.modules, "foretell.validate.silicon", module)
+    page = tmp_path / "page.html"
+    args = ["--json", "--html", str(page), "--data", str(tmp_path), "--backend", "sglang", "--sample", "5"]
+    cli.silicon_command.main(args, standalone_mode=False)
+    summary = json.loads(capsys.readouterr().out)
+    assert [row.run.backend for row in asked] == ["sglang"] * 5
+    assert (summary["rows"], summary["rows_predicted"]) == (5, 4)
+    assert "sample's own columns" in summary["source"]
+    assert {name.split()[0] for name in summary["left_out"]} == {"sglang"}
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    cli.silicon_command.main(["--data", str(tmp_path)], standalone_mode=False)
+    assert "Missed" in capsys.readouterr().out
 
 
 def test_without_the_extra_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,8 +151,8 @@ def plain(value: Any) -> Any:
         return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
-    own: Any = getattr(value, "tolist", None)  # of numpy's scalars and arrays
-    value = value if own is None else own()
+    if hasattr(value, "tolist"):  # numpy's scalars and arrays
+        return plain(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
