@@ -68,7 +68,7 @@ def test_bad_input_is_one_line_and_exit_code_two(args: tuple[str, str], word: st
 def test_silicon_prints_json_and_writes_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = []
+    asked: list[MeasuredRow] = []
 
     def validate_silicon(rows: Sequence[MeasuredRow], progress: Callable[[int, int], None]) -> pd.DataFrame:
         asked.extend(rows)
