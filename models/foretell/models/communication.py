@@ -51,7 +51,8 @@ def step_transfers(
     """Messages of one step of one data-parallel rank, as vLLM sends them.
 
     Tensor parallel: an all-reduce after attention and one after the MLP of every layer, one after the
-    embedding, and a gather of logits. Pipeline: hidden states and residual between stages. Data parallel
+    embedding, a gather of logits, and where queries and keys are normed across all heads (MiniMax) one of
+    two fp32 sums of squares a token. Pipeline: hidden states and residual between stages. Data parallel
     with experts: an all-gather of the tokens of all ranks before the experts and a reduce-scatter after
     them (vLLM's default "allgather_reducescatter" back end, with or without expert parallelism); the other
     ranks are assumed to step with a like load.
@@ -64,6 +65,9 @@ def step_transfers(
         group = make_group(tp, 1, node)
         count = 2 * architecture.num_layers + 1
         transfers.append(Transfer("tensor_all_reduce", "all_reduce", count, "tokens", hidden, group))
+        whole = sum(g.count for g in architecture.layers if g.attention.qk_norm == "full")
+        if whole:
+            transfers.append(Transfer("qk_norm_all_reduce", "all_reduce", whole, "tokens", 8.0, group))
         if architecture.reward_labels is None:
             row = architecture.vocab_size * _ACTIVATION_BYTES
             transfers.append(Transfer("logits_gather", "all_gather", 1, "sampled", row, group))

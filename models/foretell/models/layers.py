@@ -9,7 +9,13 @@ from typing import Any
 from foretell.models.architecture import Architecture, Attention, LayerGroup, Mlp
 from foretell.models.operators import Attend, Experts, Linear, Operator, expert_popularity
 from foretell.models.parallelism import Parallelism, kv_heads_per_rank
-from foretell.models.precision import ELEMENT_BYTES, Precision, compute_precision, quantized_parts
+from foretell.models.precision import (
+    ELEMENT_BYTES,
+    Precision,
+    compute_precision,
+    is_weight_only,
+    quantized_parts,
+)
 
 _ACTIVATION_BYTES = 2.0  # the residual stream and attention's inputs stay bf16 whatever the matrices are
 _STATE_BYTES = 4.0  # linear attention keeps its state in fp32
@@ -80,12 +86,10 @@ def _context(
     )
     wide = _Format(2.0, 2.0, compute_precision(peak_flops, "bf16", "bf16"), "bf16")
     key = compute_precision(peak_flops, precision.weights, precision.activations)
-    narrow = _Format(
-        ELEMENT_BYTES[precision.weights],
-        min(2.0, ELEMENT_BYTES[precision.activations]),
-        key,
-        precision.weights,
-    )
+    # weights that are only stored narrow meet inputs that were never quantised
+    stored = is_weight_only(peak_flops, precision.weights, precision.activations)
+    activation = _ACTIVATION_BYTES if stored else min(2.0, ELEMENT_BYTES[precision.activations])
+    narrow = _Format(ELEMENT_BYTES[precision.weights], activation, key, precision.weights)
     return _Context(
         hidden=architecture.hidden_size,
         tp=parallelism.tensor_parallel_size,
@@ -125,20 +129,31 @@ def _passes(
     return Linear(name, "memory", driver, layers, precision, 0, 0, 0.0, num_bytes, launches=launches)
 
 
+def _quantize(name: str, layers: int, columns: float, form: _Format, wide: str) -> list[Operator]:
+    """Bring the input of a product into its narrow format, if it has one: read in 16 bits, written narrow."""
+    if form.activation >= _ACTIVATION_BYTES:
+        return []
+    return [_passes(f"{name}_quantize", layers, columns * (_ACTIVATION_BYTES + form.activation), 1, wide)]
+
+
 def _attention(group: LayerGroup, at: _Context) -> list[Operator]:
     attention, layers = group.attention, group.count
     heads = attention.num_heads / at.tp
     wide = at.wide.precision
+    quantize = [
+        *_quantize("attention_input", layers, at.hidden, at.attention, wide),
+        *_quantize("attention_output", layers, heads * attention.value_dim, at.attention, wide),
+    ]
     # each norm reads hidden and residual and writes both
     norms = _passes("norms", layers, group.norms * 4 * at.hidden * _ACTIVATION_BYTES, group.norms, wide)
     out = _gemm("o_proj", layers, at.hidden, heads * attention.value_dim, at.attention)
     if attention.mla is not None:
-        return [norms, *_latent_attention(attention, layers, heads, at), out]
+        return [norms, *quantize, *_latent_attention(attention, layers, heads, at), out]
     query = heads * attention.head_dim
     kv = kv_heads_per_rank(attention, at.tp) * (attention.head_dim + attention.value_dim)
     gate = heads * attention.value_dim if attention.output_gate else 0
     if attention.linear:
-        return [norms, *_linear_attention(attention, layers, heads, at), out]
+        return [norms, *quantize, *_linear_attention(attention, layers, heads, at), out]
     common: dict[str, Any] = dict(  # noqa: C408
         layers=layers,
         precision=wide,
@@ -154,6 +169,7 @@ def _attention(group: LayerGroup, at: _Context) -> list[Operator]:
     )
     return [
         norms,
+        *quantize,
         _gemm("qkv_proj", layers, query + kv + gate, at.hidden, at.attention),
         # rotary embedding reads and writes queries and keys; the KV write reads keys and values
         _passes("rope", layers, 2 * (query + kv) * _ACTIVATION_BYTES, 1, wide),
@@ -265,6 +281,8 @@ def _latent_attention(attention: Attention, layers: int, heads: float, at: _Cont
 def _dense(name: str, layers: int, width: float, mlp: Mlp, form: _Format, at: _Context) -> list[Operator]:
     inner = 2 if mlp.gated else 1
     return [
+        *_quantize(f"{name}mlp_input", layers, at.hidden, form, at.wide.precision),
+        *_quantize(f"{name}mlp_activation", layers, width, form, at.wide.precision),
         _gemm(f"{name}gate_up_proj", layers, inner * width, at.hidden, form),
         _passes(f"{name}activation", layers, (inner + 1) * width * _ACTIVATION_BYTES, 1, at.wide.precision),
         _gemm(f"{name}down_proj", layers, at.hidden, width, form),

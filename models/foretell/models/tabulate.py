@@ -14,8 +14,8 @@ from foretell.models.efficiency import PERFECT, Efficiency, load_efficiency
 from foretell.models.grids import CONTEXTS, POINTS, QUERIES, SEQS
 from foretell.models.hardware import Hardware
 from foretell.models.layers import step_operators
-from foretell.models.operator_time import Machine, OperatorTimer, roofline_time
-from foretell.models.operators import Attend, Experts, Operator
+from foretell.models.operator_time import Machine, OperatorTime, OperatorTimer, roofline_time
+from foretell.models.operators import Attend, Experts, Linear, Operator
 from foretell.models.parallelism import Parallelism, validate_parallelism
 from foretell.models.precision import Precision
 from foretell.models.tabulated import BOUNDS, Tables, TabulatedCost
@@ -64,16 +64,20 @@ def tabulate(
     transfers = step_transfers(architecture, hardware, plan)
     real = Machine(part.memory_Bps, part.peak_flops, eff, hardware.launch_s * eff.launch_scale)
     ideal = Machine(part.memory_Bps, part.peak_flops, PERFECT, 0.0)
-    priced = transfer_timer or (lambda transfer, x: transfer.seconds(x, eff.link))
+
+    def price(op: Operator, load: tuple[Any, ...]) -> Array:
+        return _by_bound(timer(op, load, real), roofline_time(op, load, ideal))
+
+    def send(transfer: Transfer, x: Any) -> Array:
+        seconds = transfer_timer(transfer, x) if transfer_timer else transfer.seconds(x, eff.link)
+        both = np.zeros((2, len(BOUNDS), x.size))
+        both[:, BOUNDS.index("communication")] = seconds, _fastest(transfer, x)
+        return both
+
+    tables, floors = _tables(operators, transfers, price, send)
     return TabulatedCost(
-        _tables(operators, transfers, lambda op, load: _by_bound(timer(op, load, real)), priced, len(BOUNDS)),
-        _tables(
-            operators,
-            transfers,
-            lambda op, load: _by_bound(roofline_time(op, load, ideal))[:2].sum(axis=0, keepdims=True),
-            _fastest,
-            1,
-        ),
+        tables,
+        floors,
         architecture.num_layers,
         plan.pipeline_parallel_size,
         dict(scales or {}),
@@ -86,57 +90,77 @@ def _tables(
     operators: tuple[Operator, ...],
     transfers: tuple[Transfer, ...],
     price: Callable[[Operator, tuple[Any, ...]], Array],
-    priced: TransferTimer,
-    bounds: int,
-) -> Tables:
-    """Sum the operators' seconds by driver and term; the first point of a line, no load, costs nothing."""
+    send: Callable[[Transfer, Any], Array],
+) -> tuple[Tables, Tables]:
+    """Sum seconds and floors by driver and term; the first point of a line, no load, costs nothing."""
     lines: dict[str, dict[str, Array]] = {"tokens": {}, "sampled": {}}
     seqs, contexts = (axis.ravel() for axis in np.meshgrid(SEQS, CONTEXTS, indexing="ij"))
     many, queries = (axis.ravel() for axis in np.meshgrid(SEQS, QUERIES, indexing="ij"))
     tokens, past = many * queries, many * queries * _PAST
     pairs = tokens * (queries + 1.0) / 2.0
-    decode = np.zeros((bounds, seqs.size))
-    prefill = np.zeros((2, bounds, many.size))
+    decode = np.zeros((2, len(BOUNDS), seqs.size))
+    prefill = np.zeros((2, 2, len(BOUNDS), many.size))
     for op in operators:
         if isinstance(op, Attend) and op.phase == "decode":
             decode += op.layers * price(op, (seqs, seqs * contexts, seqs * contexts, seqs))
         elif isinstance(op, Attend):
             whole = op.layers * price(op, (tokens, pairs, tokens, many))
             longer = op.layers * price(op, (tokens, pairs + past * queries, tokens + past, many))
-            prefill[0] += whole / tokens
-            prefill[1] += np.maximum(longer - whole, 0.0) / (past * queries)
+            prefill[:, 0] += whole / tokens
+            prefill[:, 1] += np.maximum(longer - whole, 0.0) / (past * queries)
         else:
-            _add(lines, op.driver, _term(op), op.layers * price(op, (POINTS[1:],)), bounds)
+            _add(lines, op, op.layers * price(op, (POINTS[1:],)))
     for transfer in transfers:
-        table = np.zeros((bounds, POINTS.size - 1))
-        table[BOUNDS.index("communication") if bounds > 1 else 0] = priced(transfer, POINTS[1:])
-        term = "head" if transfer.driver == "sampled" else "communication"
-        _add(lines, transfer.driver, term, table, bounds)
-    shape = (SEQS.size, QUERIES.size)
-    return Tables(lines, decode.reshape(bounds, SEQS.size, CONTEXTS.size), prefill.reshape(2, bounds, *shape))
+        _add(lines, transfer, send(transfer, POINTS[1:]))
+    by_seqs, by_query = (
+        (2, len(BOUNDS), SEQS.size, CONTEXTS.size),
+        (2, 2, len(BOUNDS), SEQS.size, QUERIES.size),
+    )
+    decode, prefill = decode.reshape(by_seqs), prefill.reshape(by_query)
+    both = [
+        Tables({d: {t: v[i] for t, v in of.items()} for d, of in lines.items()}, decode[i], prefill[i])
+        for i in range(2)
+    ]
+    return both[0], both[1]
 
 
-def _add(lines: dict[str, dict[str, Array]], driver: str, term: str, table: Array, bounds: int) -> None:
-    of = lines.setdefault(driver, {})
-    if term not in of:
-        of[term] = np.zeros((bounds, POINTS.size))
-    of[term][:, 1:] += table
+def _add(lines: dict[str, dict[str, Array]], what: Linear | Experts | Transfer, both: Array) -> None:
+    """Add (2, bounds, points) to a driver's terms: what multiplies and launches of kernels are their own."""
+    term = _term(what)
+    alone = {"launches": "launch"} | ({f"{term}_compute": "compute"} if term in ("gemm", "experts") else {})
+    rest, parts = both.copy(), {}
+    for name, bound in alone.items():
+        row = BOUNDS.index(bound)
+        parts[name] = np.zeros_like(both)
+        parts[name][:, row], rest[:, row] = both[:, row], 0.0
+    parts[term] = rest
+    of = lines.setdefault(what.driver, {})
+    for name, values in parts.items():
+        if name not in of:
+            of[name] = np.zeros((2, len(BOUNDS), POINTS.size))
+        of[name][:, :, 1:] += values
 
 
-def _term(operator: Operator) -> str:
-    if operator.driver == "sampled":  # type: ignore[union-attr]
+def _term(what: Linear | Experts | Transfer) -> str:
+    if what.driver == "sampled":
         return "head"
-    if isinstance(operator, Experts):
-        return "experts"
-    return {"memory": "elementwise"}.get(operator.kind, "gemm")
+    if isinstance(what, Transfer):
+        return "communication"
+    return {"moe": "experts", "memory": "elementwise"}.get(what.kind, "gemm")
 
 
-def _by_bound(time: tuple[Any, Any, Any]) -> Array:
-    """(bounds, n): what binds carries the time."""
+def _by_bound(time: OperatorTime, least: OperatorTime) -> Array:
+    """(2, bounds, n): seconds and floors; what binds carries the time."""
     compute, memory, launch = np.broadcast_arrays(*time)
-    busy = np.maximum(compute, memory)
+    floor = np.maximum(*np.broadcast_arrays(least.compute, least.memory))
     by_compute = compute >= memory
-    return np.array([busy * by_compute, busy * ~by_compute, np.zeros_like(busy), launch])
+    busy, none = np.maximum(compute, memory), np.zeros(compute.shape)
+    return np.array(
+        [
+            [busy * by_compute, busy * ~by_compute, none, launch],
+            [floor * by_compute, floor * ~by_compute, none, none],
+        ]
+    )
 
 
 def _fastest(transfer: Transfer, x: Any) -> Any:

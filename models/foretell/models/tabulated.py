@@ -22,13 +22,19 @@ BOUNDS = ("compute", "memory", "communication", "launch")
 """What an operator's time is bound by: the leading axis of every table."""
 OPERATORS = (
     "gemm",
+    "gemm_compute",
     "experts",
+    "experts_compute",
     "prefill_attention",
     "decode_attention",
     "elementwise",
+    "launches",
     "communication",
     "head",
 )
+"""Classes of operators. Matrix multiplications and experts are two classes each, by what binds them: "gemm"
+and "experts" where they read their weights, "..._compute" where they multiply. "launches" is what kernels
+take besides their work, where the timer tells it apart."""
 OVERHEADS: Mapping[str, float] = {"layers": 1e-6, "prefill_layers": 1e-6, "step": 1e-3, "sequences": 1e-6}
 """Terms beside the operators, and the unit of their scales [s]: gaps between kernels for every layer of a
 step, and once more where the step holds a prompt; the host's visible time for a step, and for every entry
@@ -39,7 +45,7 @@ _CHUNK_STEPS = 512
 
 
 class Tables(NamedTuple):
-    """Seconds of a step's operators, or their floors (one bound then): of all layers, not scaled.
+    """Seconds of a step's operators, or the least that the hardware's peaks allow: of all layers, not scaled.
 
     Attributes:
         lines: by driver ("tokens", "sampled", "decode_seqs", "prefill_context") and term: (bounds, POINTS).
@@ -74,7 +80,7 @@ class TabulatedCost:
 
     Args:
         tables: of the operators.
-        floors: the same at 100 % of the peaks, with one bound.
+        floors: the same at 100 % of the peaks.
         num_layers: of the model.
         stages: of the pipeline.
         scales: by term of TERMS; left out they are 1 for operators and 0 for overheads, whose units are
@@ -289,7 +295,7 @@ class TabulatedCost:
         by_bound = np.array([compute, other, compute, other]).reshape(-1, *[1] * (table.ndim - 1))
         scaled = table * (self.scales.get(term, 1.0) * by_bound)
         total = scaled.sum(axis=0)
-        raised = np.maximum(total, floor[0])
+        raised = np.maximum(total, floor.sum(axis=0))
         even = np.divide(raised, total, out=np.ones_like(total), where=total > 0)
         return np.asarray(scaled * even, dtype=float)
 

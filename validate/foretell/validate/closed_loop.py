@@ -1,0 +1,127 @@
+"""A measured closed loop, simulated: its lengths, its schedule, and the seconds of every cost term in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from foretell.models.tabulated import TERMS, TabulatedCost
+from foretell.sim.config import EngineConfig
+from foretell.sim.simulation import Run, simulate
+from foretell.traces import Trace
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The way from a load generator to the engine and back, in parts of the time to first token.
+
+    Attributes:
+        fixed_s: of a request.
+        per_token_s: for every prompt token (sent, tokenised).
+
+    """
+
+    fixed_s: float = 0.006
+    per_token_s: float = 5e-7
+
+
+def uniform_lengths(
+    prompt: tuple[int, int], output: tuple[int, int], num_requests: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The lengths that vLLM's benchmark of random prompts draws with its default seed 0, ends included.
+
+    InferenceX's bench_serving (Apache-2.0) seeds numpy's legacy generator with 0, then draws all prompt
+    lengths and all output lengths: the same figures in every run.
+    """
+    rng = np.random.RandomState(0)
+    prompts = rng.randint(prompt[0], prompt[1] + 1, size=num_requests)
+    return prompts.astype(np.int64), rng.randint(output[0], output[1] + 1, size=num_requests).astype(np.int64)
+
+
+def closed_loop(
+    prompts: npt.NDArray[np.int64], outputs: npt.NDArray[np.int64], concurrency: int, client: Client
+) -> Trace:
+    """Requests sent as answers come in, each `client` later at the engine; the first ones queue there."""
+    way = (client.fixed_s + client.per_token_s * prompts).astype(np.float64)
+    first = client.fixed_s + client.per_token_s * np.cumsum(prompts[:concurrency])
+    arrival = np.full(len(prompts), first[-1])  # of the others: never before the last of the first
+    arrival[:concurrency] = first
+    return Trace(
+        arrival_s=arrival,
+        prompt_tokens=prompts,
+        output_tokens=outputs,
+        think_s=way,
+        concurrency=concurrency,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LoopFeatures:
+    """Means over a run's requests, linear in a cost's scales as long as the schedule stays.
+
+    Attributes:
+        ttft_s, tpot_s: as simulated, the client's way in the former.
+        ttft_terms, tpot_terms: seconds of every term of TERMS, not scaled, in them.
+        steps: of all engines.
+        preemptions: likewise.
+
+    """
+
+    ttft_s: float
+    tpot_s: float
+    ttft_terms: Array
+    tpot_terms: Array
+    steps: int
+    preemptions: int
+
+
+def loop_features(run: Run, costs: list[TabulatedCost], client: Client) -> LoopFeatures:
+    """Measure a run recorded with `loads`."""
+    assert run.loads is not None
+    ttft, tpot = np.zeros(len(TERMS)), np.zeros(len(TERMS))
+    n = len(run)
+    way = client.fixed_s + client.per_token_s * run.prompt_tokens
+    for i, (loads, cost) in enumerate(zip(run.loads, costs, strict=True)):
+        mine = run.replica == i
+        if not len(loads):
+            continue
+        start, end, steps, *figures = loads.T
+        middle = figures[5] + figures[4] * (steps - 1) / 2  # mean context of a run of decoding
+        terms = cost.terms(*figures[:5], middle, figures[6])
+        at = np.ravel([start, end], order="F")
+        first, finish, arrival = run.first_token_s[mine], run.finish_s[mine], run.arrival_s[mine]
+        gaps = np.maximum(run.output_tokens[mine] - 1, 1)
+        for k, term in enumerate(TERMS):
+            total = np.cumsum(terms[term] * steps)
+            upto = np.ravel([np.concatenate([[0.0], total[:-1]]), total], order="F")
+            to_first = np.interp(first, at, upto)
+            ttft[k] += np.sum(to_first - np.interp(arrival, at, upto)) / n
+            tpot[k] += np.sum((np.interp(finish, at, upto) - to_first) / gaps) / n
+    waits = run.first_token_s - run.arrival_s + way
+    per_token = (run.finish_s - run.first_token_s) / np.maximum(run.output_tokens - 1, 1)
+    return LoopFeatures(
+        float(waits.mean()),
+        float(per_token.mean()),
+        ttft,
+        tpot,
+        sum(e.steps for e in run.engines),
+        int(run.n_preemptions.sum()),
+    )
+
+
+def simulate_loop(
+    cost: TabulatedCost,
+    config: EngineConfig,
+    engines: int,
+    lengths: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
+    concurrency: int,
+    client: Client,
+) -> LoopFeatures:
+    """Simulate a closed loop over `engines` like engines, and measure it."""
+    trace = closed_loop(*lengths, concurrency, client)
+    run = simulate(trace, cost, config, replicas=engines, router="least_outstanding", loads=True)
+    return loop_features(run, [cost] * engines, client)
