@@ -2,7 +2,7 @@
 
 The InferenceX runs (SemiAnalysis, Apache-2.0) come as `vllm_closed_loop_runs.csv`, with the server's flags
 at the date of measurement, or as rows of aiconfigurator's `silicon_sample.csv`, without them. Every rule that
-turns a label into a configuration stands in this module, and none looks at the measured times but `set_aside`.
+turns a label into a configuration stands here, and none looks at the measured times but `set_aside`.
 """
 
 from __future__ import annotations

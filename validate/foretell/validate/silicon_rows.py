@@ -27,8 +27,7 @@ from typing import Any
 from foretell.models.parallelism import Parallelism
 from foretell.models.precision import Precision
 from foretell.models.silicon_source import data_folder
-from foretell.validate.server_runs import ACCELERATORS, ServerRun, read_server_runs, set_aside
-from foretell.validate.server_runs import _run as run_of
+from foretell.validate.server_runs import ACCELERATORS, ServerRun, read_server_runs, run_of, set_aside
 
 CLOSED_LOOP = Path("inferencex") / "vllm_closed_loop_runs.csv"
 _ARCHITECTURES = (  # what a model's path contains → our name; InferenceX ran no DeepSeek but R1-0528
