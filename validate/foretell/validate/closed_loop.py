@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from foretell.models.tabulated import TERMS, TabulatedCost
+from foretell.models.tabulated import TabulatedCost
 from foretell.sim.config import EngineConfig
 from foretell.sim.simulation import Run, simulate
+from foretell.sim.term_times import latency_terms
 from foretell.traces import Trace
 
 Array = npt.NDArray[np.float64]
@@ -64,7 +65,8 @@ class LoopFeatures:
     """Means over a run's requests, linear in a cost's scales as long as the schedule stays.
 
     Attributes:
-        ttft_s, tpot_s: as simulated, the client's way in the former.
+        ttft_s: as simulated, and the client's way.
+        tpot_s: as simulated, of requests of more than one token; 0 if there are none.
         ttft_terms, tpot_terms: seconds of every term of TERMS, not scaled, in them.
         steps: of all engines.
         preemptions: likewise.
@@ -80,34 +82,16 @@ class LoopFeatures:
 
 
 def loop_features(run: Run, costs: list[TabulatedCost], client: Client) -> LoopFeatures:
-    """Measure a run recorded with `loads`."""
-    assert run.loads is not None
-    ttft, tpot = np.zeros(len(TERMS)), np.zeros(len(TERMS))
-    n = len(run)
-    way = client.fixed_s + client.per_token_s * run.prompt_tokens
-    for i, (loads, cost) in enumerate(zip(run.loads, costs, strict=True)):
-        mine = run.replica == i
-        if not len(loads):
-            continue
-        start, end, steps, *figures = loads.T
-        middle = figures[5] + figures[4] * (steps - 1) / 2  # mean context of a run of decoding
-        terms = cost.terms(*figures[:5], middle, figures[6])
-        at = np.ravel([start, end], order="F")
-        first, finish, arrival = run.first_token_s[mine], run.finish_s[mine], run.arrival_s[mine]
-        gaps = np.maximum(run.output_tokens[mine] - 1, 1)
-        for k, term in enumerate(TERMS):
-            total = np.cumsum(terms[term] * steps)
-            upto = np.ravel([np.concatenate([[0.0], total[:-1]]), total], order="F")
-            to_first = np.interp(first, at, upto)
-            ttft[k] += np.sum(to_first - np.interp(arrival, at, upto)) / n
-            tpot[k] += np.sum((np.interp(finish, at, upto) - to_first) / gaps) / n
-    waits = run.first_token_s - run.arrival_s + way
-    per_token = (run.finish_s - run.first_token_s) / np.maximum(run.output_tokens - 1, 1)
+    """Measure a run recorded with `loads`; requests of a single token have no time per token."""
+    terms = latency_terms(run, [cost.terms for cost in costs])
+    gaps = run.output_tokens - 1
+    waits = run.first_token_s - run.arrival_s + client.fixed_s + client.per_token_s * run.prompt_tokens
+    per_token = ((run.finish_s - run.first_token_s) / np.maximum(gaps, 1))[gaps > 0]
     return LoopFeatures(
         float(waits.mean()),
-        float(per_token.mean()),
-        ttft,
-        tpot,
+        float(per_token.mean()) if len(per_token) else 0.0,
+        terms["ttft"],
+        terms["tpot"],
         sum(e.steps for e in run.engines),
         int(run.n_preemptions.sum()),
     )
