@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from foretell.models import StepLoad
 from foretell.models.hardware import load_hardware
 from foretell.sim.deployment import deploy, precision_of
 from foretell.sim.presets import EngineSettings, list_presets, load_preset, resolve_settings
@@ -212,6 +213,21 @@ def test_deployment_adds_up() -> None:
     assert deployment.usd_per_h == pytest.approx(2 * (prices[0] or 0) + 6 * (prices[1] or 0))
 
 
+def test_eager_engines_have_longer_small_steps_and_more_blocks() -> None:
+    """By the graphs' 11.4 MB for each of Llama's 32 layers: 174 blocks of 2 MiB."""
+    graphs, eager = (
+        deploy(Pool("llama-3.1-8b", "h100-sxm", engine=EngineSettings(enforce_eager=given)))
+        for given in (None, True)
+    )
+    assert eager.parts[0].config.num_gpu_blocks - graphs.parts[0].config.num_gpu_blocks == pytest.approx(
+        174, abs=1
+    )
+    load = StepLoad(decode_seqs=1, decode_context=100, sampled=1)
+    assert eager.parts[0].cost(*load) > 1.5 * graphs.parts[0].cost(*load)
+    assert any(note.startswith("enforce_eager: ") for note in eager.notes)
+    assert not any("eager" in note for note in graphs.notes)
+
+
 def test_a_measured_block_count_replaces_the_estimate() -> None:
     pool = Pool("llama-3.1-8b", "h100-sxm", engine=EngineSettings(num_gpu_blocks=20_000))
     part = deploy(pool).parts[0]
@@ -237,6 +253,14 @@ def test_a_measured_block_count_replaces_the_estimate() -> None:
             "10,000,000 tokens do not fit the KV cache",
         ),
         (Pool(step_cost="afine:1"), "write affine:BASE"),
+        (
+            Pool(step_cost="constant:0.01", engine=EngineSettings(enforce_eager=True)),
+            "enforce_eager: has no effect with step_cost",
+        ),
+        (
+            Pool("llama-3.1-8b", "h100-sxm", calibration="p.toml", engine=EngineSettings(enforce_eager=True)),
+            "enforce_eager: a calibration holds for the server as it ran",
+        ),
         (Pool(step_cost="affine:1,2,x"), "'x' is not a number"),
         (Pool(step_cost="constant:1,2"), "at most 1"),
         (Pool(step_cost="affine:nan"), "not a finite number"),

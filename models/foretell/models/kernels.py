@@ -88,7 +88,7 @@ def attention_seconds(kernel: AttentionKernel, queries: Any, pairs: Any, context
 def short_steps(
     kernels: Sequence[AttentionKernel],
     fixed: float,
-    host: tuple[float, float],
+    host: tuple[float, float, float],
     overlap: float,
     seqs: Any,
     parts: int,
@@ -100,7 +100,7 @@ def short_steps(
     Args:
         kernels: the attention kernels of a decode.
         fixed: seconds of all that does not depend on the context.
-        host: the host's fixed seconds and those of each entry.
+        host: the host's fixed seconds, those of each entry, and the least of any step.
         overlap: share of the host's time that runs beside the accelerator's.
         seqs: sequences of one micro-batch.
         parts: micro-batches.
@@ -108,7 +108,7 @@ def short_steps(
         context: KV tokens that its first step reads.
     """
     host_s = host[0] + host[1] * decode_seqs
-    visible = (1 - overlap) * host_s
+    visible, least = (1 - overlap) * host_s, max(host_s, host[2])
     terms = [
         (
             k.layers,
@@ -131,5 +131,5 @@ def short_steps(
             memory = per_key * (shared if shared < reach else reach) + query_bytes + sequences
             seconds += layers * ((compute if compute > memory else memory) + launch)
         seconds += visible
-        yield seconds if seconds >= host_s else host_s
+        yield seconds if seconds >= least else least
         context += decode_seqs

@@ -149,11 +149,13 @@ def kv_capacity(
     mean_context_tokens: float | None = None,
     engine_version: str = DEFAULT_VERSION,
     engine: EngineMemory | None = None,
+    enforce_eager: bool = False,
 ) -> Capacity:
     """Estimate vLLM's num_gpu_blocks: ⌊(memory·utilisation − weights − activations − runtime) / block⌋.
 
     Runtime and activations are those of vLLM's start-up profiling at `engine_version` (`engine` in its
-    place gives other constants): see `engine_memory`. docs/energy.md has the errors against logged runs. A
+    place gives other constants): see `engine_memory`. CUDA graphs take nothing with `enforce_eager`.
+    docs/energy.md has the errors against logged runs. A
     hybrid of attention and constant states shares one pool, whose padding is left out. Prefer the number in
     the server's log.
 
@@ -178,6 +180,8 @@ def kv_capacity(
     memory = (accelerator.memory_bytes - reserved_bytes(accelerator)) * gpu_memory_utilization
     weights = weights_bytes(architecture, parallelism, precision, hardware)
     engine = engine or engine_memory(engine_version)
+    if enforce_eager:
+        engine = dataclasses.replace(engine, graph_bytes_per_layer=0.0)
     activations = activation_bytes(architecture, parallelism, max_num_batched_tokens, max_num_seqs, engine)
     runtime = runtime_bytes(architecture, parallelism, engine)
     per_token = kv_bytes_per_token(architecture, parallelism, precision, mean_context_tokens)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,6 +13,7 @@ import numpy as np
 
 from foretell.models.architecture import Architecture
 from foretell.models.communication import Transfer, step_transfers
+from foretell.models.eager import EAGER_LOG_ERROR, EAGER_NOTE, eager_seconds
 from foretell.models.efficiency import Efficiency, load_efficiency
 from foretell.models.hardware import Hardware
 from foretell.models.kernels import (
@@ -54,6 +56,8 @@ class RooflineCost:
         efficiency: reached fractions of the peaks, from `load_efficiency`.
         host_overlap: share of the host's time that runs beside the accelerator's.
         expert_skew: Zipf exponent of the experts' popularity, 0 for balanced routing.
+        enforce_eager: without CUDA graphs; no step is shorter than the host's launches, see `eager_seconds`.
+        eager_factor: on them; drawn by `perturbed`.
 
     Raises:
         ValueError: the model cannot be spread so, or host_overlap or expert_skew is out of range.
@@ -67,6 +71,8 @@ class RooflineCost:
     efficiency: Efficiency
     host_overlap: float = 0.0
     expert_skew: float = 0.0
+    enforce_eager: bool = False
+    eager_factor: float = 1.0
     _machine: Machine = field(init=False, repr=False, compare=False)
     _linears: tuple[Linear | Experts, ...] = field(init=False, repr=False, compare=False)
     _attends: tuple[Attend, ...] = field(init=False, repr=False, compare=False)
@@ -74,7 +80,7 @@ class RooflineCost:
     _prefill: tuple[AttentionKernel, ...] = field(init=False, repr=False, compare=False)
     _decode: tuple[AttentionKernel, ...] = field(init=False, repr=False, compare=False)
     _expansions: tuple[Expansion, ...] = field(init=False, repr=False, compare=False)
-    _host: tuple[float, float] = field(init=False, repr=False, compare=False)
+    _host: tuple[float, float, float] = field(init=False, repr=False, compare=False)
     _caches: dict[str, dict[float, float]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -94,11 +100,13 @@ class RooflineCost:
             phase: tuple(linear_attention(op, machine) for op in attends if op.phase == phase)
             for phase in ("prefill", "decode")
         }
+        transfers = step_transfers(self.architecture, self.hardware, self.parallelism)
+        eager_s = self.eager_factor * eager_seconds(operators, transfers) if self.enforce_eager else 0.0
         for name, value in {
             "_machine": machine,
             "_linears": linears,
             "_attends": attends,
-            "_transfers": step_transfers(self.architecture, self.hardware, self.parallelism),
+            "_transfers": transfers,
             "_prefill": kernels["prefill"],
             "_decode": kernels["decode"],
             "_expansions": tuple(
@@ -106,7 +114,7 @@ class RooflineCost:
                 for op in linears
                 if isinstance(op, Linear) and op.driver == "prefill_context"
             ),
-            "_host": (self.hardware.host_s * eff.host_scale, eff.host_per_sequence_s),
+            "_host": (self.hardware.host_s * eff.host_scale, eff.host_per_sequence_s, eager_s),
             "_caches": {"tokens": {}, "sampled": {}, "decode_seqs": {}},
         }.items():
             object.__setattr__(self, name, value)
@@ -170,10 +178,11 @@ class RooflineCost:
                     seconds += self._driven("decode_seqs", decode_seqs)
             for kernel in self._decode:
                 seconds += attention_seconds(kernel, decode_seqs, decode_context, decode_context, decode_seqs)
-        fixed, per_entry = self._host
+        fixed, per_entry, eager_s = self._host
         host = fixed + per_entry * entries
         seconds += (1 - self.host_overlap) * host
-        return seconds if seconds >= host else host
+        least = host if host >= eager_s else eager_s
+        return seconds if seconds >= least else least
 
     def breakdown(self, *load: Any) -> dict[str, Any]:
         """Seconds by what bounds each operator, of communication and of the host; they sum to the step's."""
@@ -238,7 +247,11 @@ class RooflineCost:
 
     def perturbed(self, rng: np.random.Generator) -> RooflineCost:
         """The same cost with efficiencies drawn from their errors."""
-        return dataclasses.replace(self, efficiency=self.efficiency.perturbed(rng))
+        efficiency = self.efficiency.perturbed(rng)
+        if not self.enforce_eager:
+            return dataclasses.replace(self, efficiency=efficiency)
+        factor = math.exp(EAGER_LOG_ERROR * rng.standard_normal())
+        return dataclasses.replace(self, efficiency=efficiency, eager_factor=factor)
 
     def validity(self) -> list[str]:
         """Sentences on what lies outside the range that the figures were fitted in."""
@@ -262,6 +275,8 @@ class RooflineCost:
             notes.append("more than one node: links between nodes were not part of the fit")
         if any(group.attention.linear for group in self.architecture.layers):
             notes.append("linear attention was not part of the fit")
+        if self.enforce_eager:
+            notes.append(EAGER_NOTE)
         return notes
 
     def _driven(self, driver: str, x: Any) -> float:
@@ -281,9 +296,9 @@ class RooflineCost:
         return cache[x]
 
     def _with_host(self, busy: Any, entries: Any) -> Any:
-        fixed, per_entry = self._host
+        fixed, per_entry, eager_s = self._host
         host = fixed + per_entry * entries
-        return greatest(busy + (1 - self.host_overlap) * host, host)
+        return greatest(busy + (1 - self.host_overlap) * host, greatest(host, eager_s))
 
 
 def roofline_cost(
@@ -294,6 +309,7 @@ def roofline_cost(
     *,
     host_overlap: float = 0.0,
     expert_skew: float = 0.0,
+    enforce_eager: bool = False,
 ) -> RooflineCost:
     """Build a `RooflineCost` with the bundled efficiencies of the accelerator.
 
@@ -303,4 +319,6 @@ def roofline_cost(
     """
     efficiency = load_efficiency(hardware.accelerator.name)
     plan, formats = parallelism or Parallelism(), precision or Precision()
-    return RooflineCost(architecture, hardware, plan, formats, efficiency, host_overlap, expert_skew)
+    return RooflineCost(
+        architecture, hardware, plan, formats, efficiency, host_overlap, expert_skew, enforce_eager
+    )

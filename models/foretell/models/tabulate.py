@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from foretell.models.architecture import Architecture
 from foretell.models.communication import Transfer, step_transfers
+from foretell.models.eager import EAGER_NOTE, eager_seconds
 from foretell.models.efficiency import PERFECT, Efficiency, load_efficiency
 from foretell.models.grids import CONTEXTS, POINTS, QUERIES, SEQS
 from foretell.models.hardware import Hardware
@@ -41,6 +42,7 @@ def tabulate(
     scales: Mapping[str, float] | None = None,
     errors: Mapping[str, float] | None = None,
     notes: tuple[str, ...] = (),
+    enforce_eager: bool = False,
 ) -> TabulatedCost:
     """Ask a timer for every operator on the grids, and add them up by term.
 
@@ -51,6 +53,7 @@ def tabulate(
         efficiency: what timer and messages find in `Machine`; by default the accelerator's.
         expert_skew: Zipf exponent of the experts' popularity where the timer has no measured skew.
         scales, errors, notes: of the cost.
+        enforce_eager: without CUDA graphs; no step is shorter than the host's launches, see `eager_seconds`.
 
     Raises:
         ValueError: the model cannot be spread so, or what the timer raises.
@@ -82,7 +85,8 @@ def tabulate(
         plan.pipeline_parallel_size,
         dict(scales or {}),
         dict(errors or {}),
-        notes,
+        (*notes, EAGER_NOTE) if enforce_eager else notes,
+        eager_s=eager_seconds(operators, transfers) if enforce_eager else 0.0,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from foretell.models.eager import EAGER_LOG_ERROR
 from foretell.models.grids import POINTS, Line, Surface
 from foretell.models.kernels import micro_batch
 from foretell.models.stepcost import StepLoad
@@ -89,6 +90,7 @@ class TabulatedCost:
             the rest ("memory"), which `perturbed` draws from.
         notes: sentences for `validity`.
         factors: on the two kinds of time; drawn by `perturbed`.
+        eager_s: least seconds of any step, see `eager_seconds`; 0 with CUDA graphs.
 
     Raises:
         ValueError: an unknown term, or a scale that is negative or not finite.
@@ -103,6 +105,7 @@ class TabulatedCost:
     errors: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     factors: tuple[float, float] = (1.0, 1.0)
+    eager_s: float = 0.0
     _compiled: _Compiled = field(init=False, repr=False, compare=False)
     _overheads: tuple[float, float, float] = field(init=False, repr=False, compare=False)
     _cache: dict[float, float] = field(init=False, repr=False, compare=False)
@@ -166,7 +169,8 @@ class TabulatedCost:
             seconds += prompt
         if decode_seqs:
             seconds += compiled.decode.at(decode_seqs, decode_context / decode_seqs)
-        return seconds + (fixed + per_entry * entries)
+        seconds += fixed + per_entry * entries
+        return seconds if seconds >= self.eager_s else self.eager_s
 
     def breakdown(self, *load: Any) -> dict[str, Any]:
         """Seconds by what bounds each operator, of communication and of the host; they sum to the step's."""
@@ -187,12 +191,16 @@ class TabulatedCost:
         gaps = fixed - step + prompt * (np.asarray(raw.prefill_tokens) > 0)
         parts["launch"] = parts["launch"] + gaps
         parts["host"] = step + per_entry * (raw.prefill_seqs + raw.decode_seqs) + np.zeros(shape)
+        parts["host"] = parts["host"] + np.maximum(self.eager_s - sum(parts.values()), 0.0)
         if not shape:
             return {name: float(value) for name, value in parts.items()}
         return parts
 
     def terms(self, *load: Any) -> dict[str, Any]:
-        """Seconds by term of TERMS before any scaling (an overhead's: its unit times how often)."""
+        """Seconds by term of TERMS before any scaling (an overhead's: its unit times how often).
+
+        They are what the accelerator and its gaps take: `eager_s` is none of them.
+        """
         raw = StepLoad(*load)
         at = self._staged(raw)
         shape = np.broadcast_shapes(*(np.shape(figure) for figure in load))
@@ -224,12 +232,14 @@ class TabulatedCost:
         contexts = count(decode_context, decode_seqs)
         first = (context / parts / seqs if parts > 1 else context / seqs for context in contexts)
         for seconds in surface.along(seqs, islice(first, _SCALAR_STEPS)):
-            yield linear + seconds + late
+            total = linear + seconds + late
+            yield total if total >= self.eager_s else self.eager_s
         decode_context += decode_seqs * _SCALAR_STEPS
         while True:
             chunk = decode_context + decode_seqs * np.arange(_CHUNK_STEPS, dtype=np.int64)
             means = chunk / parts / seqs if parts > 1 else chunk / seqs
-            yield from (linear + surface.over(float(seqs), means) + late).tolist()
+            totals = linear + surface.over(float(seqs), means) + late
+            yield from np.maximum(totals, self.eager_s).tolist()
             decode_context += decode_seqs * _CHUNK_STEPS
 
     def scaled(self, scales: Mapping[str, float], **changes: Any) -> TabulatedCost:
@@ -245,7 +255,10 @@ class TabulatedCost:
         draws = rng.standard_normal(2)
         compute = math.exp(self.errors.get("compute", 0.0) * draws[0])
         memory = math.exp(self.errors.get("memory", 0.0) * draws[1])
-        return dataclasses.replace(self, factors=(compute, memory))
+        if not self.eager_s:
+            return dataclasses.replace(self, factors=(compute, memory))
+        eager_s = self.eager_s * math.exp(EAGER_LOG_ERROR * rng.standard_normal())
+        return dataclasses.replace(self, factors=(compute, memory), eager_s=eager_s)
 
     def validity(self) -> list[str]:
         """Sentences on what lies outside the range that the figures were fitted in."""

@@ -194,6 +194,7 @@ def _own_cost(pool: Pool, group: ReplicaGroup) -> tuple[EnginePart, list[str]]:
         "dtype": pool.dtype != "auto",
         "enable_expert_parallel": bool(group.enable_expert_parallel),
         "gpu_memory_utilization": group.engine.gpu_memory_utilization is not None,
+        "enforce_eager": bool(group.engine.enforce_eager),
     }
     for name, given in idle.items():
         if given and pool.model is None:
@@ -221,10 +222,13 @@ def _modelled(
     architecture, hardware, plan, precision = layout
     world = plan.tensor_parallel_size * plan.pipeline_parallel_size
     settings = resolve_settings(group.engine, hardware.accelerator, world)
+    eager = bool(settings.get("enforce_eager"))
     cost: StepCost
     if group.calibration is None:
-        cost = roofline_cost(*layout)
+        cost = roofline_cost(*layout, enforce_eager=eager)
         notes = cost.validity()
+    elif eager:
+        raise ValueError("enforce_eager: a calibration holds for the server as it ran; drop one of the two")
     else:
         cost, notes = calibrated_cost(read_profile(group.calibration), tabulate(*layout))
     notes += [
@@ -244,6 +248,7 @@ def _modelled(
             max_num_seqs=settings["max_num_seqs"],
             mean_context_tokens=mean_context_tokens,
             engine_version=load_preset(group.engine.preset)["engine_version"],
+            enforce_eager=eager,
         )
         blocks = capacity.num_gpu_blocks
         notes.append(

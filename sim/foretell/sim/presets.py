@@ -30,6 +30,7 @@ class EngineSettings:
         gpu_memory_utilization: share of the accelerator's memory that the engine may use.
         num_gpu_blocks: KV blocks as the server logs them; estimated from the memory when None.
         max_model_len: the model's own when None, or less where the KV cache cannot hold it.
+        enforce_eager: launch every kernel by itself instead of by CUDA graphs: small steps take longer.
         performance_mode: "balanced", or "throughput", which doubles the preset's batch limits.
 
     Raises:
@@ -47,6 +48,7 @@ class EngineSettings:
     enable_prefix_caching: bool | None = None
     enable_chunked_prefill: bool | None = None
     async_scheduling: bool | None = None
+    enforce_eager: bool | None = None
     scheduling_policy: Literal["fcfs", "priority"] | None = None
     long_prefill_token_threshold: int | None = None
     long_prefill_token_threshold_adaptive: bool | None = None

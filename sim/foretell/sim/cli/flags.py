@@ -27,7 +27,7 @@ _POOL = (
     "calibration",
     "price_usd_per_h",
 )
-_ENGINE = ("preset", "gpu_memory_utilization", "performance_mode", *ENGINE)
+_ENGINE = ("preset", "gpu_memory_utilization", "enforce_eager", "performance_mode", *ENGINE)
 _TRACE = ("trace", "format", "head", "start_s", "time_limit")
 _DRAWN = ("request_rate", "burstiness", "num_prompts", "duration_s", "input_len", "output_len", "dataset")
 _SPELLING = {"start_s": "start", "duration_s": "duration", "format": "trace-format"}

@@ -39,6 +39,11 @@ _MODEL = [
 _ENGINE = [
     click.option("--preset", help="Engine preset (`foretell list presets`). [default: vllm-0.32-server]"),
     click.option("--gpu-memory-utilization", type=Number(above=0)),
+    click.option(
+        "--enforce-eager/--no-enforce-eager",
+        default=None,
+        help="Launch kernels one by one, without CUDA graphs.",
+    ),
     click.option("--performance-mode", type=click.Choice(["balanced", "throughput"])),
 ]
 _WORKLOAD = [
