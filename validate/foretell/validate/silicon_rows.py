@@ -9,6 +9,11 @@ Four kinds of rows, told by their `silicon_data_source`:
 - "...-gap-analysis.csv": rows of the two, rounded.
 - the rest: NVIDIA's own runs, their load not described: taken for closed loops of fixed lengths.
 
+Pools whose attention is data-parallel over more ranks than a server has spread whole experts, whatever their
+label: FP8 blocks do not let an expert be cut so thin. vLLM's pools are those of NVIDIA's recipes
+(srt-slurm, kimi-k2.5/1k1k/disagg-gb200-1p4d-dep4-tep4 and its like): prefill engines, and decode engines
+wider than a server, have data-parallel attention, which the labels lack.
+
 No rule looks at a time but that of repeats: a measurement counts once, under its best label. Where tp_size
 and attention_dp_size were multiplied by moe_ep_size, the ranks are moe_tp_size = moe_ep_size. Rows that mix
 speculation in, lack pools or a concurrency, or contradict themselves are left out, with the reason.
@@ -264,8 +269,10 @@ def _plan(row: Mapping[str, Any], phase: str) -> Parallelism:
     ranks = _ranks(row, phase)
     if _model(row) in _DENSE:
         return Parallelism(tp)
+    if phase and row["backend"] == "vllm" and experts and (phase == "prefill_" or ranks > _RANKS_OF_A_SERVER):
+        return Parallelism(1, 1, ranks, True)
     if phase or (_kind(row) == "own" and dp):
-        return Parallelism(tp, 1, dp or 1, experts)
+        return Parallelism(tp, 1, dp or 1, experts or dp > _RANKS_OF_A_SERVER)
     if _kind(row) == "own":
         return Parallelism(tp, 1, max(ranks // tp, 1), experts)
     return Parallelism(1, 1, ranks, experts) if (dp or 1) > 1 else Parallelism(ranks, 1, 1, experts)
