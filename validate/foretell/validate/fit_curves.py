@@ -40,7 +40,7 @@ CHIPS: Mapping[str, str] = {
 }
 """Accelerators with the cores of another: they are left out together."""
 SLOW_LINKS = ("l40s",)
-"""Not in the pooled links, but in their error: its 8 ranks reached 2 % of PCIe, those of RTX PRO 6000 25 %."""
+"""Not in the pooled links, but in their error: its 8 ranks reached 2 % of PCIe, RTX PRO 6000 25 %."""
 _SOFT = 0.2
 """Log-errors beyond it count less: kernels chosen badly."""
 
