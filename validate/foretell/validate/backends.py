@@ -1,4 +1,4 @@
-"""What engines other than aggregated vLLM run, priced by measured operators: rules by back end and layout.
+"""What engines of pools run, priced by measured operators: rules by back end and layout.
 
 Three things differ from what a back end's own tables would say (aiconfigurator-core's, of 2026):
 
@@ -9,6 +9,9 @@ Three things differ from what a back end's own tables would say (aiconfigurator-
 - TensorRT-LLM's experts behind tensor parallelism on Blackwell. Its recipes choose the kernels "TRTLLM",
   which are FlashInfer's as SGLang's tables have them; TensorRT-LLM's own hold CUTLASS and DeepGEMM.
 - The exchange of tokens with data-parallel ranks: to the ranks that their experts are on, not to all.
+
+Servers of one pool are priced by their own back end's tables: TensorRT-LLM's scripts for them choose kernels
+otherwise.
 """
 
 from __future__ import annotations
