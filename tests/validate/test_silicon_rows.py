@@ -92,6 +92,28 @@ def test_pools() -> None:
     assert "workers" in out.why
 
 
+def pools(backend: str, *sides: tuple[float, float, float]) -> tuple[Parallelism, Parallelism]:
+    columns: dict[str, Any] = {}
+    for phase, (tp, dp, ep) in zip(("prefill", "decode"), sides, strict=True):
+        names = ("num_workers", "tp_size", "attention_dp_size", "moe_ep_size", "moe_tp_size")
+        values = (1.0, tp, dp, ep, tp * dp / ep)
+        columns |= {f"{phase}_{n}": v for n, v in zip(names, values, strict=True)}
+    (row,), _ = resolve([sample(mode="disagg", backend=backend, **columns)], set())
+    assert row.prefill
+    assert row.decode
+    return row.prefill.parallelism, row.decode.parallelism
+
+
+def test_degrees_that_pools_labels_lack() -> None:
+    wide, narrow = Parallelism(1, 1, 32, True), Parallelism(1, 1, 8)
+    assert pools("sglang", (1.0, 8.0, 1.0), (1.0, 32.0, 1.0)) == (narrow, wide)
+    four, sixteen = (4.0, 1.0, 4.0), (16.0, 1.0, 16.0)
+    spread = Parallelism(1, 1, 4, True), Parallelism(1, 1, 16, True)
+    assert pools("vllm", four, sixteen) == spread
+    assert pools("vllm", four, four) == (spread[0], Parallelism(4, enable_expert_parallel=True))
+    assert pools("trtllm", four, four) == (Parallelism(4, enable_expert_parallel=True),) * 2
+
+
 @pytest.mark.parametrize(
     ("columns", "word"),
     [
