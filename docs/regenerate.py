@@ -27,6 +27,11 @@ _FIELDS = re.compile(r"(?m)^<!-- fields (\w+) -->\n(?:\|.*\n)*")
 _PROCESSES = re.compile(r"(?m)^<!-- processes -->\n(?:\|.*\n)*")
 _GENERATED = (_OUTPUT, _FIELDS, _PROCESSES)
 _WIDTH = 100
+_ALONE = (
+    "import runpy, sys; sys.modules['aiconfigurator_core'] = None; "
+    "runpy.run_module('foretell.sim', run_name='__main__', alter_sys=True)"
+)
+"""What pages show is what foretell says without the extra `silicon`, on any machine."""
 
 
 def pages() -> list[Path]:
@@ -46,7 +51,7 @@ def rendered(page: Path) -> str:
 def _printed(command: str) -> str:
     environment = {**os.environ, "COLUMNS": str(_WIDTH), "TERM": "dumb", "NO_COLOR": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "foretell.sim", *shlex.split(command)],
+        [sys.executable, "-c", _ALONE, *shlex.split(command)],
         cwd=ROOT,
         env=environment,
         capture_output=True,

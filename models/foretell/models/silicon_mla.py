@@ -48,8 +48,9 @@ ELEMENTWISE = 0.85
 quantisation above 1 GB, on B200, B300, H100, H200, GB200, GB300 and RTX PRO 6000 (0.76 on L40S)."""
 _TABLES = {"prefill": "mla_context_module_perf", "decode": "mla_generation_module_perf"}
 RULE = Rule(scale=(1.0,), carry=(0.0,), per_octave=0.15, per_shape=0.25)
-STAND_INS = {"b300_sxm": "b200_sxm", "a100_sxm": "h100_sxm"}
-"""B300's small modules take twice B200's time, which B300 servers do not; A100's were not measured."""
+STAND_INS = {"b300_sxm": "b200_sxm", "gb200": "b200_sxm", "a100_sxm": "h100_sxm"}
+"""B300's and GB200's small modules carry the host's time, which their servers' do not; A100's were not
+measured."""
 
 
 def price_latent(source: Source, operator: Attend, load: tuple[Any, ...], part: Peaks) -> Priced:

@@ -310,7 +310,7 @@ class TabulatedCost:
         total = scaled.sum(axis=0)
         raised = np.maximum(total, floor.sum(axis=0))
         even = np.divide(raised, total, out=np.ones_like(total), where=total > 0)
-        return np.asarray(scaled * even, dtype=float)
+        return np.where(total > 0, scaled * even, floor)
 
 
 def _drivers(at: StepLoad) -> dict[str, Any]:

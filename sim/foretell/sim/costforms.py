@@ -16,8 +16,8 @@ from foretell.models.efficiency import PERFECT
 from foretell.models.hardware import Hardware
 from foretell.models.parallelism import Parallelism
 from foretell.models.precision import Precision
+from foretell.models.pricing import scalable_cost
 from foretell.models.roofline import RooflineCost
-from foretell.models.tabulate import tabulate
 from foretell.sim.costspec import parse_step_cost
 from foretell.sim.deployment import layout_of
 from foretell.sim.profile import AFFINE, reference_terms, with_coefficients
@@ -207,4 +207,4 @@ def form_of(pool: Pool | None, kind: str | None = None) -> tuple[CostForm, dict[
     if kind == "affine":
         least = affine_bounds(*layout)
         return affine_form(least, AffineCost(*(_ABOVE_PEAK * least).tolist())), subject
-    return terms_form(tabulate(*layout)), subject
+    return terms_form(scalable_cost(*layout, operator_times=pool.operator_times)), subject

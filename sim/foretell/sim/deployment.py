@@ -15,8 +15,7 @@ from foretell.models.hardware import Hardware, load_hardware
 from foretell.models.memory import Capacity, kv_capacity
 from foretell.models.parallelism import Parallelism
 from foretell.models.precision import Precision
-from foretell.models.roofline import roofline_cost
-from foretell.models.tabulate import tabulate
+from foretell.models.pricing import scalable_cost, step_cost
 from foretell.sim.config import EngineConfig
 from foretell.sim.costspec import parse_step_cost
 from foretell.sim.presets import engine_config, load_preset, resolve_settings
@@ -195,6 +194,7 @@ def _own_cost(pool: Pool, group: ReplicaGroup) -> tuple[EnginePart, list[str]]:
         "enable_expert_parallel": bool(group.enable_expert_parallel),
         "gpu_memory_utilization": group.engine.gpu_memory_utilization is not None,
         "enforce_eager": bool(group.engine.enforce_eager),
+        "operator_times": pool.operator_times != "auto",
     }
     for name, given in idle.items():
         if given and pool.model is None:
@@ -223,14 +223,18 @@ def _modelled(
     world = plan.tensor_parallel_size * plan.pipeline_parallel_size
     settings = resolve_settings(group.engine, hardware.accelerator, world)
     eager = bool(settings.get("enforce_eager"))
+    version = load_preset(group.engine.preset)["engine_version"]
     cost: StepCost
     if group.calibration is None:
-        cost = roofline_cost(*layout, enforce_eager=eager)
-        notes = cost.validity()
+        cost = modelled = step_cost(
+            *layout, operator_times=pool.operator_times, engine_version=version, enforce_eager=eager
+        )
+        notes = modelled.validity()
     elif eager:
         raise ValueError("enforce_eager: a calibration holds for the server as it ran; drop one of the two")
     else:
-        cost, notes = calibrated_cost(read_profile(group.calibration), tabulate(*layout))
+        base = scalable_cost(*layout, operator_times=pool.operator_times, engine_version=version)
+        cost, notes = calibrated_cost(read_profile(group.calibration), base)
     notes += [
         f"{architecture.name}: field {f} of its configuration is not known"
         for f in architecture.unknown_fields
@@ -247,7 +251,7 @@ def _modelled(
             max_num_batched_tokens=settings.get("max_num_batched_tokens", MAX_MODEL_LEN),
             max_num_seqs=settings["max_num_seqs"],
             mean_context_tokens=mean_context_tokens,
-            engine_version=load_preset(group.engine.preset)["engine_version"],
+            engine_version=version,
             enforce_eager=eager,
         )
         blocks = capacity.num_gpu_blocks

@@ -121,6 +121,8 @@ class Pool:
         dtype, quantization, kv_cache_dtype: vLLM's; "auto" and None take what the checkpoint ships.
         step_cost: "affine:BASE,PER_TOKEN,..." or "constant:SECONDS" instead of model and hardware.
         calibration: path of a profile that `foretell calibrate` wrote; it says how long steps take.
+        operator_times: "silicon" (measured operators, an extra), "curves" (shipped), "roofline" (fractions of
+            peaks), or "auto" for the first of these that is to be had.
         price_usd_per_h: rent of one accelerator, instead of the catalogue's.
         engine: settings of each engine.
 
@@ -142,6 +144,7 @@ class Pool:
     kv_cache_dtype: str = "auto"
     step_cost: str | None = None
     calibration: str | None = None
+    operator_times: str = "auto"
     price_usd_per_h: float | None = None
     engine: EngineSettings = field(default_factory=EngineSettings)
 

@@ -29,6 +29,12 @@ class Client:
     fixed_s: float = 0.006
     per_token_s: float = 5e-7
 
+    def way_s(self, prompt_tokens: npt.NDArray[np.int64], concurrency: int) -> Array:
+        """Seconds on the way, of requests in their order; the first `concurrency` of them come all at once."""
+        way = (self.fixed_s + self.per_token_s * prompt_tokens).astype(np.float64)
+        way[:concurrency] = self.fixed_s + self.per_token_s * np.cumsum(prompt_tokens[:concurrency])
+        return way
+
 
 def uniform_lengths(
     prompt: tuple[int, int], output: tuple[int, int], num_requests: int
@@ -47,10 +53,9 @@ def closed_loop(
     prompts: npt.NDArray[np.int64], outputs: npt.NDArray[np.int64], concurrency: int, client: Client
 ) -> Trace:
     """Requests sent as answers come in, each `client` later at the engine; the first ones queue there."""
-    way = (client.fixed_s + client.per_token_s * prompts).astype(np.float64)
-    first = client.fixed_s + client.per_token_s * np.cumsum(prompts[:concurrency])
-    arrival = np.full(len(prompts), first[-1])  # of the others: never before the last of the first
-    arrival[:concurrency] = first
+    way = client.way_s(prompts, concurrency)
+    arrival = np.full(len(prompts), way[:concurrency].max())  # of the others: never before the first ones
+    arrival[:concurrency] = way[:concurrency]
     return Trace(
         arrival_s=arrival,
         prompt_tokens=prompts,
@@ -81,11 +86,11 @@ class LoopFeatures:
     preemptions: int
 
 
-def loop_features(run: Run, costs: list[TabulatedCost], client: Client) -> LoopFeatures:
-    """Measure a run recorded with `loads`; requests of a single token have no time per token."""
+def loop_features(run: Run, costs: list[TabulatedCost], way_s: Array) -> LoopFeatures:
+    """Measure a run recorded with `loads`, at clients `way_s` away; single tokens have no time per token."""
     terms = latency_terms(run, [cost.terms for cost in costs])
     gaps = run.output_tokens - 1
-    waits = run.first_token_s - run.arrival_s + client.fixed_s + client.per_token_s * run.prompt_tokens
+    waits = run.first_token_s - run.arrival_s + way_s
     per_token = ((run.finish_s - run.first_token_s) / np.maximum(gaps, 1))[gaps > 0]
     return LoopFeatures(
         float(waits.mean()),
@@ -108,4 +113,4 @@ def simulate_loop(
     """Simulate a closed loop over `engines` like engines, and measure it."""
     trace = closed_loop(*lengths, concurrency, client)
     run = simulate(trace, cost, config, replicas=engines, router="least_outstanding", loads=True)
-    return loop_features(run, [cost] * engines, client)
+    return loop_features(run, [cost] * engines, client.way_s(lengths[0], concurrency))

@@ -12,6 +12,7 @@ from foretell.models.architecture import Architecture
 from foretell.models.engine_memory import EngineMemory
 from foretell.models.hardware import Hardware
 from foretell.models.memory import kv_capacity
+from foretell.models.parallelism import Parallelism
 from foretell.models.tabulated import TabulatedCost
 from foretell.models.transfer import KVTransfer, kv_transfer
 from foretell.sim.config import EngineConfig
@@ -54,7 +55,7 @@ def pools_of(
     prompt, answer = (float(np.mean(bounds)) for bounds in (run.prompt_tokens, run.output_tokens))
     configs = [
         EngineConfig(
-            num_gpu_blocks=_num_blocks(run, pool, context, hardware, architecture),
+            num_gpu_blocks=num_blocks(run, pool.parallelism, context, hardware, architecture),
             max_num_seqs=run.max_num_seqs,
             max_num_batched_tokens=max(run.max_num_batched_tokens, run.max_num_seqs),
             async_scheduling=True,
@@ -111,8 +112,12 @@ def simulate_pools(
     return float(ttft), float(np.nanmean((run.finish_s - run.first_token_s) / gaps))
 
 
-def _num_blocks(
-    run: ServerRun, pool: Pool, context: float, hardware: Hardware, architecture: Architecture
+def num_blocks(
+    run: ServerRun,
+    parallelism: Parallelism,
+    context: float,
+    hardware: Hardware,
+    architecture: Architecture,
 ) -> int:
     """KV blocks of an engine: vLLM's by its profiling, others' by the share that weights and KV may take.
 
@@ -124,7 +129,7 @@ def _num_blocks(
         capacity = kv_capacity(
             architecture,
             hardware,
-            pool.parallelism,
+            parallelism,
             run.precision,
             block_size=_BLOCK_SIZE,
             gpu_memory_utilization=run.gpu_memory_utilization,
@@ -132,10 +137,16 @@ def _num_blocks(
             max_num_seqs=run.max_num_seqs if vllm else 1,
             mean_context_tokens=context,
             engine=None if vllm else _STATIC,
+            engine_version=engine_version(run),
         )
     except ValueError:
         return least
     return max(capacity.num_gpu_blocks, least)
+
+
+def engine_version(run: ServerRun) -> str:
+    """The version whose KV cache is estimated: the run's, or that of most runs where it is not known."""
+    return ".".join(map(str, run.release)) if run.backend == "vllm" and run.release != (0, 0) else "0.19"
 
 
 def slice_of(prefill: int, decode: int, concurrency: int) -> int:

@@ -174,10 +174,10 @@ def _version(text: Any) -> str:
     return str(text).split()[0] if isinstance(text, str) else ""
 
 
-def _bounds(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"U\[(\d+),(\d+)\]", text)
+def _bounds(text: Any) -> tuple[int, int]:
+    found = re.fullmatch(r"U\[(\d+),(\d+)\]", str(text))
     if not found:
-        raise KeyError(text)
+        raise KeyError(str(text))
     return int(found[1]), int(found[2])
 
 

@@ -25,6 +25,7 @@ _POOL = (
     "kv_cache_dtype",
     "step_cost",
     "calibration",
+    "operator_times",
     "price_usd_per_h",
 )
 _ENGINE = ("preset", "gpu_memory_utilization", "enforce_eager", "performance_mode", *ENGINE)

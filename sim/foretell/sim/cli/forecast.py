@@ -26,6 +26,11 @@ _MODEL = [
     click.option("--kv-cache-dtype", help="auto or fp8."),
     click.option("--step-cost", help="affine:... or constant:... instead of model and hardware."),
     click.option("--calibration", metavar="FILE", help="A profile that `foretell calibrate` wrote."),
+    click.option(
+        "--operator-times",
+        type=click.Choice(["auto", "silicon", "curves", "roofline"]),
+        help="Where the times of a step's operators come from.",
+    ),
     click.option("--replicas", type=COUNT, help="Replicas behind the router. [default: 1]"),
     click.option("--router", help="`foretell list routers`, or module:attr. [default: round_robin]"),
     click.option(

@@ -1,0 +1,203 @@
+"""The step cost of a model on hardware from the best operator times at hand.
+
+Three sources, one form: tables measured operator by operator (the extra `silicon`), curves that were fitted
+to those tables and come with foretell, and fractions of peaks (`roofline`). The first two are scaled by what
+servers showed beyond their operators, see `residual`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+from foretell.models.architecture import Architecture
+from foretell.models.communication import Transfer
+from foretell.models.efficiency import load_efficiency
+from foretell.models.hardware import Hardware
+from foretell.models.operator_time import Machine, OperatorTime
+from foretell.models.operators import Operator
+from foretell.models.parallelism import Parallelism
+from foretell.models.precision import Precision
+from foretell.models.residual import load_residual, residual_keys
+from foretell.models.roofline import RooflineCost, roofline_cost
+from foretell.models.silicon_source import SYSTEMS, has_silicon
+from foretell.models.tabulate import tabulate
+from foretell.models.tabulated import TabulatedCost
+
+OperatorTimes = Literal["auto", "silicon", "curves", "roofline"]
+
+
+class OperatorTimer(Protocol):
+    """What a source knows: operators, and collectives within a node."""
+
+    def timer(self, operator: Operator, load: tuple[Any, ...], machine: Machine) -> OperatorTime:
+        """Seconds of one layer's operator."""
+
+    def all_reduce_s(self, num_bytes: Any, ranks: int, fused: bool = True) -> Any:
+        """Seconds of an all-reduce within a node."""
+
+    def all_gather_s(self, num_bytes: Any, ranks: int) -> Any:
+        """Seconds to gather so many bytes in all onto every rank of a node."""
+
+
+def resolve_times(operator_times: str, hardware: Hardware) -> str:
+    """What "auto" stands for: measured operators where the extra has them, else curves; others as given.
+
+    Processors and accelerators of other vendors than those that were measured keep their fractions of peaks.
+
+    Raises:
+        ValueError: a name that is not known, or measured operators that are not there.
+
+    """
+    part = hardware.accelerator
+    if operator_times == "auto":
+        if part.vendor.lower() != "nvidia":
+            return "roofline"
+        return "silicon" if part.name in SYSTEMS and has_silicon() else "curves"
+    if operator_times not in ("silicon", "curves", "roofline"):
+        raise ValueError(f"operator_times: {operator_times!r} is not one of auto, silicon, curves, roofline")
+    return operator_times
+
+
+def step_cost(
+    architecture: Architecture,
+    hardware: Hardware,
+    parallelism: Parallelism | None = None,
+    precision: Precision | None = None,
+    *,
+    operator_times: str = "auto",
+    engine_version: str | None = None,
+    enforce_eager: bool = False,
+) -> TabulatedCost | RooflineCost:
+    """Seconds of a step, with their errors.
+
+    Args:
+        architecture, hardware, parallelism, precision: what runs on what, and how.
+        operator_times: "silicon", "curves", "roofline", or "auto" for the best at hand.
+        engine_version: vLLM's, for what its releases changed in overheads; None takes the newest.
+        enforce_eager: without CUDA graphs: no step is shorter than the host's launches.
+
+    Raises:
+        ValueError: the model cannot be spread so, or the operator times are not to be had.
+
+    """
+    source = resolve_times(operator_times, hardware)
+    plain = roofline_cost(architecture, hardware, parallelism, precision, enforce_eager=enforce_eager)
+    if source == "roofline":
+        return plain
+    residual = load_residual(source)
+    keys = residual_keys(architecture.name, hardware.accelerator.name, engine_version)
+    cost = operator_cost(
+        architecture,
+        hardware,
+        parallelism,
+        precision,
+        operator_times=source,
+        enforce_eager=enforce_eager,
+    )
+    told = residual.errors[residual.known(keys)]
+    notes = [
+        *(note for note in plain.validity() if "default fractions" not in note),
+        *_extrapolated(architecture, hardware, source, residual.known(keys)),
+    ]
+    return dataclasses.replace(
+        cost,
+        scales=residual.terms(keys),
+        errors={"compute": told["ttft"], "memory": told["tpot"]},
+        notes=tuple(notes),
+    )
+
+
+def scalable_cost(
+    architecture: Architecture,
+    hardware: Hardware,
+    parallelism: Parallelism | None = None,
+    precision: Precision | None = None,
+    *,
+    operator_times: str = "auto",
+    engine_version: str | None = None,
+) -> TabulatedCost:
+    """The same by terms that a calibration can scale, whatever the source.
+
+    Raises:
+        ValueError: as `step_cost`.
+
+    """
+    layout = (architecture, hardware, parallelism, precision)
+    cost = step_cost(*layout, operator_times=operator_times, engine_version=engine_version)
+    return cost if isinstance(cost, TabulatedCost) else tabulate(*layout)
+
+
+def operator_cost(
+    architecture: Architecture,
+    hardware: Hardware,
+    parallelism: Parallelism | None = None,
+    precision: Precision | None = None,
+    *,
+    operator_times: str,
+    backend: str = "vllm",
+    version: str | None = None,
+    fused: bool = True,
+    scales: Mapping[str, float] | None = None,
+    enforce_eager: bool = False,
+) -> TabulatedCost:
+    """Operators and messages alone, as a source has them.
+
+    Args:
+        architecture, hardware, parallelism, precision: what runs on what, and how.
+        operator_times: "silicon" or "curves".
+        backend, version: whose tables come first; see `load_silicon`.
+        fused: whether the all-reduces of Blackwell are fused with the norms after them.
+        scales: of the cost; operators' are 1 and overheads' 0 if left out.
+        enforce_eager: as in `step_cost`.
+
+    Raises:
+        ValueError: as `step_cost`.
+
+    """
+    name = hardware.accelerator.name
+    times = _times(operator_times, hardware, backend, version)
+    link = load_efficiency(name).link
+
+    def send(transfer: Transfer, x: Any) -> Any:
+        num_bytes, ranks = x * transfer.bytes_per, transfer.group.ranks
+        if transfer.group.nodes == 1 and transfer.operation == "all_reduce":
+            return transfer.count * times.all_reduce_s(num_bytes, ranks, fused)
+        if transfer.group.nodes == 1 and transfer.operation == "all_gather":
+            return transfer.count * times.all_gather_s(num_bytes, ranks)
+        return transfer.seconds(x, link)
+
+    return tabulate(
+        architecture,
+        hardware,
+        parallelism,
+        precision,
+        timer=times.timer,
+        transfer_timer=send,
+        scales=scales,
+        enforce_eager=enforce_eager,
+    )
+
+
+def _times(operator_times: str, hardware: Hardware, backend: str, version: str | None) -> OperatorTimer:
+    if operator_times == "silicon":
+        from foretell.models.silicon import load_silicon
+
+        return load_silicon(hardware.accelerator.name, backend, version)
+    from foretell.models.curves import load_curves
+
+    return load_curves(hardware.accelerator.name, hardware.node.intra)
+
+
+def _extrapolated(architecture: Architecture, hardware: Hardware, source: str, known: str) -> list[str]:
+    name = hardware.accelerator.name
+    if source == "silicon":
+        notes = [f"{name}: operators as measured (aiconfigurator-core)"]
+    else:
+        notes = [f"{name}: operators by shipped curves; the extra silicon has the measurements themselves"]
+    if known == "model":
+        notes.append(f"{architecture.name}: no server of it was part of the fit; errors are wider")
+    elif known == "accelerator":
+        notes.append(f"{name}: no server on it was part of the fit; errors are wider")
+    return notes

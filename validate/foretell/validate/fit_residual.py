@@ -1,0 +1,111 @@
+"""Fit the shipped scales to the measured closed loops: python -m foretell.validate.fit_residual DATA [FILE]
+
+DATA is the folder that inferencex/vllm_closed_loop_runs.csv is in; the extra `silicon` must be installed.
+Errors are half the span of the middle nine tenths of ln(measured / predicted), in standard deviations of a
+normal law, every fold weighing alike, with the fold left out of the fit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from foretell.models.residual import Residual
+from foretell.models.silicon_source import PACKAGE
+from foretell.validate.folds import interval_factors, model_of, pair_of
+from foretell.validate.mixed import Array, Mixed
+from foretell.validate.silicon import fit_all, layout
+from foretell.validate.silicon_rows import MeasuredRow, measured_rows
+
+_HEAD = """\
+# Scales of a step's terms, and factors on them by key, fitted to 1,090 closed-loop runs of vLLM servers
+# (InferenceX, SemiAnalysis, Apache-2.0) by `python -m foretell.validate.fit_residual`. docs/validation.md has the
+# model, what was chosen while looking at which figures, and the errors. Units: foretell.models.tabulated.TERMS,
+# foretell.models.residual.CLIENT. A key without factors was part of the fit, and nothing moved it.
+"""
+_NEGLIGIBLE = 0.005
+_NINE_TENTHS = 2 * 1.6449
+
+
+def fitted(rows: Sequence[MeasuredRow], operator_times: str, source: str = "") -> Residual:
+    """Scales, factors and errors for one source of operator times."""
+    _, model, known = layout(rows, operator_times, lambda done: None)
+    whole = fit_all(model, known)
+    folds: dict[str, Callable[[MeasuredRow], str]] = {
+        "sample": lambda row: "",
+        "pair": pair_of,
+        "model": model_of,
+        "accelerator": lambda row: row.run.accelerator,
+    }
+    errors = {name: log_errors(model, known, fold) for name, fold in folds.items()}
+    return dataclasses.replace(whole, errors=errors, source=source)
+
+
+def log_errors(
+    model: Mixed, rows: Sequence[MeasuredRow], fold: Callable[[MeasuredRow], str]
+) -> dict[str, float]:
+    """Standard errors of the logarithms of both times, each fold predicted by the others' fit.
+
+    A single fold is predicted by its own fit. Schedules are taken as first simulated.
+    """
+    trusted = np.array([not row.run.set_aside for row in rows])
+    folds = np.array([fold(row) for row in rows])
+    ttft, tpot = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+    start = model.fit(np.flatnonzero(trusted))
+    names = sorted(set(folds))
+    for name in names:
+        here = np.flatnonzero(trusted & (folds == name))
+        rest = np.flatnonzero(trusted & (folds != name))
+        z = start if len(names) == 1 else model.fit(rest, start)
+        ttft[here], tpot[here] = model.predict(z, here)
+    groups = [pair_of(row) for row in rows]
+    runs = model.runs
+    return {
+        "ttft": _spread(np.log(runs.ttft_s / ttft), groups),
+        "tpot": _spread(np.log(runs.tpot_s / tpot), groups),
+    }
+
+
+def to_toml(residuals: dict[str, Residual]) -> str:
+    """The file of the shipped residuals; factors next to 1 are left out, their keys are not."""
+    parts = [_HEAD]
+    for name, residual in residuals.items():
+        parts.append(f'[{name}]\nsource = "{residual.source}"\n')
+        parts.append(_table(f"{name}.scales", residual.scales))
+        parts += [_table(f"{name}.errors.{key}", values) for key, values in residual.errors.items()]
+        for key, factors in sorted(residual.effects.items()):
+            told = {term: value for term, value in factors.items() if abs(np.log(value)) > _NEGLIGIBLE}
+            parts.append(_table(f'{name}.effects."{key}"', told))
+    return "\n".join(parts)
+
+
+def _table(name: str, values: dict[str, float] | object) -> str:
+    assert isinstance(values, dict)
+    return f"[{name}]\n" + "".join(f"{key} = {value:.4g}\n" for key, value in values.items())
+
+
+def _spread(errors: Array, groups: Sequence[str]) -> float:
+    low, high = interval_factors(errors, groups)[""]
+    return float(np.log(high / low) / _NINE_TENTHS)
+
+
+def main() -> None:
+    """Write the file."""
+    data = Path(sys.argv[1])
+    target = Path(
+        sys.argv[2] if len(sys.argv) > 2 else Path(__file__).parents[3] / "models/foretell/models/data/residual.toml"
+    )
+    rows = [row for row in measured_rows(data).rows if row.judged]
+    made = f"{len(rows)} InferenceX runs of 2025-10 to 2026-04, {PACKAGE} {version(PACKAGE)}; fitted 2026-11-21"
+    target.write_text(
+        to_toml({name: fitted(rows, name, made) for name in ("silicon", "curves")}), encoding="utf-8"
+    )
+
+
+if __name__ == "__main__":
+    main()
