@@ -227,7 +227,11 @@ def _modelled(
     cost: StepCost
     if group.calibration is None:
         cost = modelled = step_cost(
-            *layout, operator_times=pool.operator_times, engine_version=version, enforce_eager=eager
+            *layout,
+            operator_times=pool.operator_times,
+            engine_version=version,
+            enforce_eager=eager,
+            async_scheduling=bool(settings.get("async_scheduling")),
         )
         notes = modelled.validity()
     elif eager:

@@ -30,7 +30,7 @@ class Client:
     per_token_s: float = 5e-7
 
     def way_s(self, prompt_tokens: npt.NDArray[np.int64], concurrency: int) -> Array:
-        """Seconds on the way, of requests in their order; the first `concurrency` of them come all at once."""
+        """Seconds on the way, of requests in their order; the first `concurrency` of them come at once."""
         way = (self.fixed_s + self.per_token_s * prompt_tokens).astype(np.float64)
         way[:concurrency] = self.fixed_s + self.per_token_s * np.cumsum(prompt_tokens[:concurrency])
         return way

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,10 +24,11 @@ from foretell.validate.silicon import fit_all, layout
 from foretell.validate.silicon_rows import MeasuredRow, measured_rows
 
 _HEAD = """\
-# Scales of a step's terms, and factors on them by key, fitted to 1,090 closed-loop runs of vLLM servers
-# (InferenceX, SemiAnalysis, Apache-2.0) by `python -m foretell.validate.fit_residual`. docs/validation.md has the
-# model, what was chosen while looking at which figures, and the errors. Units: foretell.models.tabulated.TERMS,
-# foretell.models.residual.CLIENT. A key without factors was part of the fit, and nothing moved it.
+# Scales of a step's terms, and factors on them by key, fitted to closed-loop runs of vLLM servers
+# (InferenceX, SemiAnalysis, Apache-2.0) by `python -m foretell.validate.fit_residual`.
+# docs/validation.md has the model, what was chosen while looking at which figures, and the errors.
+# Units: foretell.models.tabulated.TERMS, foretell.models.residual.CLIENT.
+# A key without factors was part of the fit, and nothing moved it.
 """
 _NEGLIGIBLE = 0.005
 _NINE_TENTHS = 2 * 1.6449
@@ -97,11 +99,11 @@ def _spread(errors: Array, groups: Sequence[str]) -> float:
 def main() -> None:
     """Write the file."""
     data = Path(sys.argv[1])
-    target = Path(
-        sys.argv[2] if len(sys.argv) > 2 else Path(__file__).parents[3] / "models/foretell/models/data/residual.toml"
-    )
+    shipped = Path(__file__).parents[3] / "models" / "foretell" / "models" / "data" / "residual.toml"
+    target = Path(sys.argv[2]) if len(sys.argv) > 2 else shipped
     rows = [row for row in measured_rows(data).rows if row.judged]
-    made = f"{len(rows)} InferenceX runs of 2025-10 to 2026-04, {PACKAGE} {version(PACKAGE)}; fitted 2026-11-21"
+    tables = f"{PACKAGE} {version(PACKAGE)}"
+    made = f"{len(rows)} InferenceX runs of 2025-10 to 2026-04, {tables}; fitted {date.today()}"
     target.write_text(
         to_toml({name: fitted(rows, name, made) for name in ("silicon", "curves")}), encoding="utf-8"
     )

@@ -1,4 +1,4 @@
-"""What is left out, and the scales fitted without it; how far off those were tells how sure the others are."""
+"""What is left out, and the scales fitted without it; how far off those are says how sure the others are."""
 
 from __future__ import annotations
 
@@ -97,6 +97,14 @@ def calibration_rows(rows: Sequence[MeasuredRow], mine: Sequence[int]) -> list[i
     ordered = sorted(mine, key=order)
     n = len(ordered)
     return [ordered[(2 * k + 1) * n // (2 * CALIBRATION_ROWS)] for k in range(min(CALIBRATION_ROWS, n))]
+
+
+def calibrating(rows: Sequence[MeasuredRow]) -> list[str]:
+    """The ids of all pairs' calibration rows."""
+    trusted = [i for i, row in enumerate(rows) if not row.run.set_aside]
+    pairs = sorted({pair_of(rows[i]) for i in trusted})
+    mine = ([i for i in trusted if pair_of(rows[i]) == pair] for pair in pairs)
+    return [rows[i].run.id for each in mine for i in calibration_rows(rows, each)]
 
 
 def interval_factors(

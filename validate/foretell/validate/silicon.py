@@ -19,7 +19,7 @@ import numpy as np
 
 from foretell.models.residual import Residual
 from foretell.validate.closed_loop import LoopFeatures
-from foretell.validate.folds import interval_factors, left_out, model_of, pair_of, runs_of
+from foretell.validate.folds import calibrating, interval_factors, left_out, model_of, pair_of, runs_of
 from foretell.validate.loops import Loop, Progress, simulate_rows
 from foretell.validate.mixed import Mixed, mixed, untuned
 from foretell.validate.report import CALIBRATED, LEAVE_MODEL, MAIN
@@ -60,10 +60,12 @@ def validate_silicon(
         (CALIBRATED, pair_of, left_out(model, known, pair_of, calibrated=True)),
         (IN_SAMPLE, lambda row: "", {"": everything}),
     )
+    helped = set(calibrating(known))
     for k, (name, fold, scales) in enumerate(variants, 2):
-        loops = [Loop(row, scales.get(fold(row), everything), operator_times) for row in judged]
+        asked = [row for row in judged if not (name == CALIBRATED and row.run.id in helped)]
+        loops = [Loop(row, scales.get(fold(row), everything), operator_times) for row in asked]
         found = simulate_rows(loops, tell(k * len(judged)))
-        lines += _lines(judged, found, name, fold, judged=True)
+        lines += _lines(asked, found, name, fold, judged=True)
     main = variants[0][2]
     loops = [Loop(row, main.get(pair_of(row), everything), operator_times) for row in others]
     lines += _lines(others, simulate_rows(loops, tell(6 * len(judged))), MAIN, pair_of, judged=False)
