@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ needs_silicon = pytest.mark.skipif(not has_silicon(), reason="the extra silicon 
 PLAIN = untuned()
 
 
-def loop(scales: Residual = PLAIN, operator_times: str = "curves", **changes: object) -> Loop:
+def loop(scales: Residual = PLAIN, operator_times: str = "curves", **changes: Any) -> Loop:
     return Loop(measured(**changes), scales, operator_times)
 
 
@@ -153,7 +154,7 @@ def test_as_many_processes_as_there_are_find_what_one_finds() -> None:
         ({"model": "nobody's"}, "nobody's"),
     ],
 )
-def test_what_cannot_be_simulated_says_why(changes: dict[str, object], why: str) -> None:
+def test_what_cannot_be_simulated_says_why(changes: dict[str, Any], why: str) -> None:
     result = simulate_row(loop(**changes))
     assert isinstance(result, str)
     assert why in result
