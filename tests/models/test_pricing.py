@@ -129,7 +129,7 @@ def test_costs_of_layouts(name: str, source: str) -> None:
     """Within factors that servers have: a fifth to all of the peaks when busy; parts add up."""
     cost = shipped(LAYOUTS[name], source)
     for load in (DECODE, PROMPT):
-        least, seconds = peaks(LAYOUTS[name])(*load), cost(*load)
+        least, seconds = peaks(LAYOUTS[name], *load), cost(*load)
         assert least < seconds < 20 * least + 0.01
         parts = cost.breakdown(*load)
         assert set(parts) == {*BOUNDS, "host"}
@@ -213,7 +213,7 @@ def test_no_prediction_beats_the_peaks(name: str, source: str, load: StepLoad, s
         cost = cost.scaled(TINY)
     drawn = dataclasses.replace(cost, errors={"compute": 1.0, "memory": 1.0})
     drawn = drawn.perturbed(np.random.default_rng(seed))
-    for least in (peaks(layout)(*load), floors(cost)(*load)):
+    for least in (peaks(layout, *load), floors(cost)(*load)):
         assert min(cost(*load), drawn(*load)) >= least * (1 - 1e-9)
 
 

@@ -32,7 +32,7 @@ def test_no_prediction_of_the_whole_table_beats_the_peaks(source: str) -> None:
 
 @pytest.mark.slow
 def test_no_pool_of_another_engine_beats_the_peaks() -> None:
-    """Links aside: tokens go to the ranks that their experts are on, which the floor of links does not know."""
+    """Links aside: tokens go to the ranks of their experts, which the floor of links does not know."""
     grid = loads()
     distinct = {
         repr((row.run.backend, layout)): (row.run, layout)
@@ -44,6 +44,6 @@ def test_no_pool_of_another_engine_beats_the_peaks() -> None:
     for run, layout in distinct.values():
         model, accelerator, plan, _ = layout
         cost = backend_cost(run, plan, load_architecture(model), load_hardware(accelerator))
-        least = peaks(layout)(*grid)
+        least = peaks(layout, *grid)
         assert (cost.scaled(TINY)(*grid) >= least * (1 - 1e-9)).all(), layout
         assert (cost(*grid) >= least * (1 - 1e-9)).all(), layout
