@@ -214,13 +214,16 @@ def _unmeasured_error(source: str, hardware: Hardware) -> float:
 
 
 def _extrapolated(architecture: Architecture, hardware: Hardware, source: str, known: str) -> list[str]:
-    name = hardware.accelerator.name
+    name, model = hardware.accelerator.name, architecture.name
     if source == "silicon":
         notes = [f"{name}: operators as measured (aiconfigurator-core)"]
+    elif _unmeasured_error(source, hardware):
+        notes = [f"{name}: nobody timed its operators; curves of other accelerators, with wider errors"]
     else:
-        notes = [f"{name}: operators by shipped curves; the extra silicon has the measurements themselves"]
-    if known == "model":
-        notes.append(f"{architecture.name}: no server of it was part of the fit; errors are wider")
-    elif known == "accelerator":
-        notes.append(f"{name}: no server on it was part of the fit; errors are wider")
+        notes = [f"{name}: operators by shipped curves"]
+        if name in SYSTEMS and not has_silicon():
+            notes[0] += "; the extra silicon has the measurements themselves"
+    unseen = {"model": model, "accelerator": name, "both": f"{model}, {name}"}.get(known)
+    if unseen:
+        notes.append(f"{unseen}: not among the servers that the scales were fitted on; errors are wider")
     return notes

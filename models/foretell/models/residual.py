@@ -17,9 +17,10 @@ from importlib.resources import files
 
 from foretell.models.tabulated import TERMS
 
-CLIENT = ("client", "client_1k")
+CLIENT = ("client", "client_1k", "client_stream")
 """Beside TERMS, the way from a client to the engine and back, of which a forecast at the engine has nothing:
-milliseconds of a request, and of every 1,000 prompt tokens that are tokenised one prompt after another."""
+milliseconds of a request, milliseconds of every 1,000 prompt tokens that are tokenised one prompt after
+another, and microseconds for every stream that the server keeps open."""
 GENERATIONS: Mapping[str, tuple[str, ...]] = {
     "hopper": ("h100-sxm", "h100-pcie", "h100-nvl", "h200", "gh200", "h20", "h800"),
     "blackwell": ("b200", "b300", "gb200", "gb300"),
@@ -37,7 +38,7 @@ class Residual:
         effects: by key (see `residual_keys`) and term: factors.
         errors: standard errors of the logarithm of the time to first token ("ttft") and per output token
             ("tpot") by what was left out of the fit: "pair" (the model on the accelerator), "model",
-            "accelerator", and "sample" where nothing was.
+            "accelerator", "both" (all runs with either), and "sample" where nothing was.
         source: where all this comes from.
 
     """
@@ -61,13 +62,10 @@ class Residual:
 
     def known(self, keys: Iterable[str]) -> str:
         """Which of `errors` holds: what of these keys the fit had not seen."""
-        seen = {key: key in self.effects for key in keys}
-        model = any(here for key, here in seen.items() if key.startswith("model:"))
-        accelerator = any(here for key, here in seen.items() if key.startswith("accelerator:"))
-        if model and accelerator:
-            pair = any(here for key, here in seen.items() if key.startswith("pair:"))
-            return "sample" if pair else "pair"
-        return "accelerator" if model else "model"
+        seen = {key.partition(":")[0] for key in keys if key in self.effects}
+        if "model" in seen and "accelerator" in seen:
+            return "sample" if "pair" in seen else "pair"
+        return "accelerator" if "model" in seen else "model" if "accelerator" in seen else "both"
 
 
 def residual_keys(model: str, accelerator: str, engine_version: str | None = None) -> tuple[str, ...]:

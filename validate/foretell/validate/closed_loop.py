@@ -23,17 +23,19 @@ class Client:
     Attributes:
         fixed_s: of a request.
         per_token_s: for every prompt token (sent, tokenised).
+        per_stream_s: for every answer that is streamed at the same time, as one process serves them all.
 
     """
 
     fixed_s: float = 0.006
     per_token_s: float = 5e-7
+    per_stream_s: float = 0.0
 
     def way_s(self, prompt_tokens: npt.NDArray[np.int64], concurrency: int) -> Array:
         """Seconds on the way, of requests in their order; the first `concurrency` of them come at once."""
-        way = (self.fixed_s + self.per_token_s * prompt_tokens).astype(np.float64)
-        way[:concurrency] = self.fixed_s + self.per_token_s * np.cumsum(prompt_tokens[:concurrency])
-        return way
+        tokens = prompt_tokens.astype(np.float64)
+        tokens[:concurrency] = np.cumsum(tokens[:concurrency])
+        return self.fixed_s + self.per_stream_s * concurrency + self.per_token_s * tokens
 
 
 def uniform_lengths(

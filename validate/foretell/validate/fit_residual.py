@@ -2,14 +2,14 @@
 
 DATA is the folder that inferencex/vllm_closed_loop_runs.csv is in; the extra `silicon` must be installed.
 Errors are half the span of the middle nine tenths of ln(measured / predicted), in standard deviations of a
-normal law, every fold weighing alike, with the fold left out of the fit.
+normal law, every pair of model and accelerator weighing alike.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 
 from foretell.models.residual import Residual
 from foretell.models.silicon_source import PACKAGE
-from foretell.validate.folds import interval_factors, model_of, pair_of
+from foretell.validate.folds import interval_factors, pair_of
 from foretell.validate.mixed import Array, Mixed
 from foretell.validate.silicon import fit_all, layout
 from foretell.validate.silicon_rows import MeasuredRow, measured_rows
@@ -30,6 +30,16 @@ _HEAD = """\
 # Units: foretell.models.tabulated.TERMS, foretell.models.residual.CLIENT.
 # A key without factors was part of the fit, and nothing moved it.
 """
+RELATED: Mapping[str, Callable[[MeasuredRow, MeasuredRow], bool]] = {
+    "sample": lambda one, other: False,
+    "pair": lambda one, other: one.run.group == other.run.group,
+    "model": lambda one, other: one.run.model == other.run.model,
+    "accelerator": lambda one, other: one.run.accelerator == other.run.accelerator,
+    "both": lambda one, other: (
+        one.run.model == other.run.model or one.run.accelerator == other.run.accelerator
+    ),
+}
+"""What may not help to forecast a pair, for each of `Residual.errors`."""
 _NEGLIGIBLE = 0.005
 _NINE_TENTHS = 2 * 1.6449
 
@@ -38,38 +48,30 @@ def fitted(rows: Sequence[MeasuredRow], operator_times: str, source: str = "") -
     """Scales, factors and errors for one source of operator times."""
     _, model, known = layout(rows, operator_times, lambda done: None)
     whole = fit_all(model, known)
-    folds: dict[str, Callable[[MeasuredRow], str]] = {
-        "sample": lambda row: "",
-        "pair": pair_of,
-        "model": model_of,
-        "accelerator": lambda row: row.run.accelerator,
-    }
-    errors = {name: log_errors(model, known, fold) for name, fold in folds.items()}
+    errors = {name: log_errors(model, known, related) for name, related in RELATED.items()}
     return dataclasses.replace(whole, errors=errors, source=source)
 
 
 def log_errors(
-    model: Mixed, rows: Sequence[MeasuredRow], fold: Callable[[MeasuredRow], str]
+    model: Mixed, rows: Sequence[MeasuredRow], related: Callable[[MeasuredRow, MeasuredRow], bool]
 ) -> dict[str, float]:
-    """Standard errors of the logarithms of both times, each fold predicted by the others' fit.
+    """Standard errors of the logarithms of both times, each pair forecast without the rows related to it.
 
-    A single fold is predicted by its own fit. Schedules are taken as first simulated.
+    Schedules are taken as first simulated.
     """
-    trusted = np.array([not row.run.set_aside for row in rows])
-    folds = np.array([fold(row) for row in rows])
+    trusted = [i for i, row in enumerate(rows) if not row.run.set_aside]
     ttft, tpot = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
-    start = model.fit(np.flatnonzero(trusted))
-    names = sorted(set(folds))
-    for name in names:
-        here = np.flatnonzero(trusted & (folds == name))
-        rest = np.flatnonzero(trusted & (folds != name))
-        z = start if len(names) == 1 else model.fit(rest, start)
+    start = model.fit(np.array(trusted))
+    pairs = [pair_of(row) for row in rows]
+    for pair in sorted(set(pairs)):
+        here = np.array([i for i in trusted if pairs[i] == pair])
+        rest = np.array([i for i in trusted if not related(rows[here[0]], rows[i])])
+        z = start if len(rest) == len(trusted) else model.fit(rest, start)
         ttft[here], tpot[here] = model.predict(z, here)
-    groups = [pair_of(row) for row in rows]
     runs = model.runs
     return {
-        "ttft": _spread(np.log(runs.ttft_s / ttft), groups),
-        "tpot": _spread(np.log(runs.tpot_s / tpot), groups),
+        "ttft": _spread(np.log(runs.ttft_s / ttft), pairs),
+        "tpot": _spread(np.log(runs.tpot_s / tpot), pairs),
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from foretell.models.residual import CLIENT, Residual
+from foretell.models.residual import Residual
 from foretell.models.tabulated import TERMS
 from foretell.validate.closed_loop import LoopFeatures
 from foretell.validate.loops import keys_of
@@ -16,7 +16,7 @@ from foretell.validate.silicon_rows import MeasuredRow
 
 Array = npt.NDArray[np.float64]
 CALIBRATION_ROWS = 3
-_CALIBRATION_WEIGHT = 30.0
+_CALIBRATION_WEIGHT = 100.0
 """How many rows of other groups a calibration row counts for."""
 _ENDS = (0.05, 0.95)
 
@@ -44,14 +44,15 @@ def runs_of(
     low, high = scales["client_1k"], slower_scales["client_1k"]
     ttft, later = (np.array([each.ttft_s for each in found]) for found in (features, slower))
     terms = np.array([found.ttft_terms for found in features])
-    fixed = 1e-3 * scales["client"]
+    concurrency = np.array([row.run.concurrency for row in rows], dtype=float)
+    fixed = 1e-3 * scales["client"] + 1e-6 * scales["client_stream"] * concurrency
     per_unit = np.clip((later - ttft) / (high - low), 0.0, 0.9 * (ttft - fixed) / low)
     engine = terms @ np.array([scales[name] for name in TERMS])
     at_zero = (ttft - fixed - low * per_unit) / engine
-    n, nothing = len(rows), np.zeros((len(rows), len(CLIENT)))
+    client = np.column_stack([np.full(len(rows), 1e-3), per_unit, 1e-6 * concurrency])
     return Runs(
-        np.column_stack([terms * at_zero[:, None], np.full(n, 1e-3), per_unit]),
-        np.column_stack([np.array([found.tpot_terms for found in features]), nothing]),
+        np.column_stack([terms * at_zero[:, None], client]),
+        np.column_stack([np.array([found.tpot_terms for found in features]), 0.0 * client]),
         np.array([row.run.ttft_s for row in rows]),
         np.array([row.run.tpot_s for row in rows]),
         tuple(keys_of(row) for row in rows),

@@ -74,7 +74,7 @@ def simulate_row(loop: Loop) -> LoopFeatures | str:
     """Simulate one row; a reason where that is impossible."""
     run, row = loop.row.run, loop.row
     scales = loop.scales.at(keys_of(row))
-    client = Client(1e-3 * scales["client"], 1e-6 * scales["client_1k"])
+    client = Client(1e-3 * scales["client"], 1e-6 * scales["client_1k"], 1e-6 * scales["client_stream"])
     terms = {name: value for name, value in scales.items() if name not in CLIENT}
     lengths = uniform_lengths(run.prompt_tokens, run.output_tokens, run.num_requests)
     try:

@@ -2,7 +2,7 @@
 
 With A and B the seconds of every term at scale 1 in a run's time to first token and per output token,
 
-    minimise  Σ_runs ρ(ln(B·c) − ln tpot) + ρ(w·(ln(A·c) − ln ttft)) + Σ_p ρ((s·(z_p − m_p) / σ_p))
+    minimise  Σ_runs ρ(ln(B·c) − ln tpot) + ρ(ln(A·c) − ln ttft) + Σ_p ρ((s·(z_p − m_p) / σ_p))
 
 over z, where ln c_term = Σ z_p over the parameters p of the term that hold for the run: the global one, with
 prior ln-mean m and error σ, and one for each of the run's keys, with mean 0. ρ is the soft L1 loss. It is
@@ -42,6 +42,7 @@ PRIOR: Mapping[str, tuple[float, float]] = {
     "sequences": (5.0, 0.7),
     "client": (10.0, 0.7),
     "client_1k": (3.0, 1.0),
+    "client_stream": (100.0, 0.7),
 }
 """(median, standard error of the logarithm) before any run: measured operators are right up to what the
 errors of their tables leave; overheads are orders of magnitude that profiles of vLLM show."""
@@ -84,7 +85,6 @@ LEVELS: Mapping[str, Mapping[str, float]] = {
     "pair": {"experts": 0.1, "layers": 0.15, "prefill_layers": 0.3, "client": 0.5, "client_1k": 0.3},
 }
 """Spread of the factors by kind of key (the part before ":") and term, as logarithms."""
-_TTFT_WEIGHT = 0.5
 _LOSS_SCALE = 0.05
 _RUN_ERROR = 0.6
 """A run tells as much as one observation with this standard error of its logarithm: the runs of a group share
@@ -145,7 +145,7 @@ class Mixed:
             return np.concatenate(
                 [
                     heavy * (np.log(tpot) - log_tpot),
-                    _TTFT_WEIGHT * heavy * (np.log(ttft) - log_ttft),
+                    heavy * (np.log(ttft) - log_ttft),
                     pull * (z - self.mean),
                 ]
             )
@@ -158,7 +158,7 @@ class Mixed:
             return np.vstack(
                 [
                     heavy[:, None] * by_tpot[:, self.term] * holds,
-                    _TTFT_WEIGHT * heavy[:, None] * by_ttft[:, self.term] * holds,
+                    heavy[:, None] * by_ttft[:, self.term] * holds,
                     np.diag(pull),
                 ]
             )

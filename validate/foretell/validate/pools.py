@@ -161,7 +161,8 @@ def slice_of(prefill: int, decode: int, concurrency: int) -> int:
 
 def _slower(client: Client, parts: int) -> Client:
     """The client of one of `parts`: the first requests come one by one from a single client."""
-    return client if parts == 1 else dataclasses.replace(client, per_token_s=client.per_token_s * parts)
+    per_token_s, per_stream_s = client.per_token_s * parts, client.per_stream_s * parts
+    return dataclasses.replace(client, per_token_s=per_token_s, per_stream_s=per_stream_s)
 
 
 def _pools(row: MeasuredRow) -> tuple[Pool, Pool]:
