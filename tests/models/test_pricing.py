@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from foretell.models import silicon_source
 from foretell.models.architecture import load_architecture
 from foretell.models.catalogue import list_records
+from foretell.models.curves import load_curves
 from foretell.models.efficiency import PERFECT
 from foretell.models.hardware import load_hardware
 from foretell.models.parallelism import Parallelism
@@ -194,10 +195,25 @@ def test_errors_are_wider_for_what_was_not_seen() -> None:
         assert isinstance(cost, TabulatedCost)
         return dict(cost.errors)
 
-    seen, unseen = error("gpt-oss-120b", "h200"), error("llama-3.1-8b", "h200")
-    elsewhere = error("llama-3.1-8b", "a10g")  # neither servers on it nor kernels
-    assert seen["memory"] < unseen["memory"] < elsewhere["memory"]
-    assert seen["compute"] < unseen["compute"] < elsewhere["compute"]
+    told = load_residual("curves").errors
+    for model, accelerator, known in (
+        ("gpt-oss-120b", "h200", "sample"),
+        ("llama-3.1-8b", "h200", "model"),
+        ("gpt-oss-120b", "gb200", "accelerator"),
+        ("llama-3.1-8b", "gb200", "both"),
+    ):
+        expected = {"compute": told[known]["ttft"], "memory": told[known]["tpot"]}
+        assert error(model, accelerator) == expected
+    nobody = load_curves("a10g", load_hardware("a10g").node.intra)  # neither its servers nor its kernels
+    kernels = nobody.error("gemm")
+    assert kernels > 0.0
+    assert error("llama-3.1-8b", "a10g") == pytest.approx(
+        {
+            "compute": math.hypot(told["both"]["ttft"], kernels),
+            "memory": math.hypot(told["both"]["tpot"], kernels),
+        }
+    )
+    assert error("gpt-oss-120b", "h200")["memory"] < error("llama-3.1-8b", "a10g")["memory"]
 
 
 # ------------------------------------------------------------------------- no prediction beats the peak

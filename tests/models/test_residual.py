@@ -95,7 +95,7 @@ def test_factors_multiply() -> None:
         ("a", "y", "pair"),  # both were seen, but not together
         ("b", "x", "model"),
         ("a", "z", "accelerator"),
-        ("b", "z", "model"),
+        ("b", "z", "both"),
     ],
 )
 def test_what_the_fit_had_not_seen(model: str, accelerator: str, told: str) -> None:
@@ -117,7 +117,7 @@ def test_the_shipped_scales(source: str) -> None:
         assert set(factors) <= {*TERMS, *CLIENT}
         assert all(math.isfinite(value) and value > 0 for value in factors.values())
     assert residual.source
-    assert set(residual.errors) == {"pair", "model", "accelerator", "sample"}
+    assert set(residual.errors) == {"pair", "model", "accelerator", "both", "sample"}
     for told in residual.errors.values():
         assert set(told) == {"ttft", "tpot"}
         assert all(0.0 < value < 1.0 for value in told.values())

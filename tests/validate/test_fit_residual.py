@@ -12,8 +12,7 @@ import pytest
 
 from foretell.models.residual import CLIENT, Residual, residual_keys
 from foretell.models.tabulated import TERMS
-from foretell.validate.fit_residual import fitted, log_errors, to_toml
-from foretell.validate.folds import pair_of
+from foretell.validate.fit_residual import RELATED, fitted, log_errors, to_toml
 from foretell.validate.mixed import NAMES, PRIOR, Runs, mixed
 from foretell.validate.silicon_rows import MeasuredRow
 from measured import measured
@@ -76,14 +75,14 @@ def groups(spread: float, noise: float = 0.02) -> tuple[list[MeasuredRow], Runs]
 
 def test_errors_are_standard_errors() -> None:
     rows, runs = groups(0.0)
-    found = log_errors(mixed(runs), rows, pair_of)
+    found = log_errors(mixed(runs), rows, RELATED["pair"])
     assert found == pytest.approx({"ttft": 0.02, "tpot": 0.02}, rel=0.2)
 
 
 def test_errors_are_wider_where_the_row_was_not_seen() -> None:
     rows, runs = groups(0.1)
     model = mixed(runs)
-    out, within = log_errors(model, rows, pair_of), log_errors(model, rows, lambda row: "")
+    out, within = (log_errors(model, rows, RELATED[name]) for name in ("pair", "sample"))
     assert out["tpot"] > within["tpot"] > 0.019
     assert 0.06 < out["tpot"] < 0.16
 
@@ -95,8 +94,26 @@ def test_a_row_set_aside_tells_no_error() -> None:
         dataclasses.replace(row, run=dataclasses.replace(row.run, set_aside="a clock" * (i % 30 < 3)))
         for i, row in enumerate(rows)
     ]
-    assert log_errors(mixed(wrong), doubtful, pair_of)["tpot"] < 0.03
-    assert log_errors(mixed(wrong), rows, pair_of)["tpot"] > 0.5
+    assert log_errors(mixed(wrong), doubtful, RELATED["pair"])["tpot"] < 0.03
+    assert log_errors(mixed(wrong), rows, RELATED["pair"])["tpot"] > 0.5
+
+
+def test_what_may_not_help_to_forecast_a_pair() -> None:
+    here, model, gpu, neither = (
+        measured(model=m, accelerator=a)
+        for m, a in (("a", "h200"), ("a", "b200"), ("b", "h200"), ("b", "b200"))
+    )
+    barred = {
+        name: [related(here, other) for other in (here, model, gpu, neither)]
+        for name, related in RELATED.items()
+    }
+    assert barred == {
+        "sample": [False, False, False, False],
+        "pair": [True, False, False, False],
+        "model": [True, True, False, False],
+        "accelerator": [True, False, True, False],
+        "both": [True, True, True, False],
+    }
 
 
 @cache
@@ -113,7 +130,7 @@ def small() -> Residual:
 def test_a_fit_from_rows_to_the_file() -> None:
     residual = small()
     assert set(residual.scales) == {*TERMS, *CLIENT}
-    assert set(residual.errors) == {"pair", "model", "accelerator", "sample"}
+    assert set(residual.errors) == {"pair", "model", "accelerator", "both", "sample"}
     assert residual.source == "a test"
     for model in ("llama-3.1-8b", "qwen3-32b"):
         assert residual.known(residual_keys(model, "h200")) == "sample"

@@ -34,23 +34,31 @@ def features(ttft_s: float, tpot_s: float = 0.01, **terms: tuple[float, float]) 
 
 
 def test_what_a_slower_client_adds_by_hand() -> None:
-    """Scales of 2 (gemm), 10 ms a request, and 3, then 9 units of client_1k.
+    """Scales of 2 (gemm), 8 ms a request, 0.5 ms for each of 4 streams, and 3, then 9 units of client_1k.
 
     The first row is 0.2 s, and 0.26 s at 9: 0.01 s a unit. Without its 3 units and 0.01 s it is 0.16 s, which
     the engine's terms must make, that say 2 · 0.1 s: they count 0.8 times. The second row's client is hidden
     behind a queue: it adds nothing, and 0.39 s are the engine's, of 2 · 0.15 s.
     """
     rows = [measured(ttft_s=0.3, tpot_s=0.02), measured(id="b", model="llama-3.3-70b", ttft_s=0.4)]
-    scales = dict.fromkeys(NAMES, 0.0) | {"gemm": 2.0, "client": 10.0, "client_1k": 3.0}
+    scales = dict.fromkeys(NAMES, 0.0) | {
+        "gemm": 2.0,
+        "client": 8.0,
+        "client_stream": 500.0,
+        "client_1k": 3.0,
+    }
     low = [features(0.2, gemm=(0.1, 0.005)), features(0.4, gemm=(0.15, 0.004))]
     high = [features(0.26), features(0.4)]
     runs = runs_of(rows, low, high, scales, {**scales, "client_1k": 9.0})
-    gemm, client, client_1k = (NAMES.index(name) for name in ("gemm", "client", "client_1k"))
+    gemm, client, client_1k, stream = (
+        NAMES.index(name) for name in ("gemm", "client", "client_1k", "client_stream")
+    )
     assert runs.ttft_terms[:, gemm].tolist() == pytest.approx([0.08, 0.195])
     assert runs.ttft_terms[:, client].tolist() == pytest.approx([1e-3, 1e-3])
     assert runs.ttft_terms[:, client_1k].tolist() == pytest.approx([0.01, 0.0])
     assert runs.tpot_terms[:, gemm].tolist() == [0.005, 0.004]
-    assert not runs.tpot_terms[:, [client, client_1k]].any()
+    assert runs.ttft_terms[:, stream].tolist() == pytest.approx([4e-6, 4e-6])
+    assert not runs.tpot_terms[:, [client, client_1k, stream]].any()
     assert runs.ttft_s.tolist() == [0.3, 0.4]
     assert runs.tpot_s.tolist() == [0.02, 0.008]
     assert [keys[0] for keys in runs.keys] == ["model:llama-3.1-8b", "model:llama-3.3-70b"]

@@ -63,7 +63,8 @@ def test_a_row_by_its_parts() -> None:
     one = simulate_row(loop(concurrency=1, num_requests=3, prompt_tokens=(100, 100), output_tokens=(5, 5)))
     assert isinstance(one, LoopFeatures)
     scales = np.array([PLAIN.scales[name] for name in TERMS])
-    way_s = 1e-3 * PLAIN.scales["client"] + 1e-6 * PLAIN.scales["client_1k"] * 100
+    client = PLAIN.scales
+    way_s = 1e-3 * client["client"] + 1e-6 * client["client_1k"] * 100 + 1e-6 * client["client_stream"]
     assert one.ttft_s == pytest.approx(way_s + scales @ one.ttft_terms, rel=1e-6)
     assert one.tpot_s == pytest.approx(scales @ one.tpot_terms, rel=1e-4)
     assert one.steps == 3 * 5

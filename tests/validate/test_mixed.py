@@ -43,6 +43,7 @@ def seconds(rng: np.random.Generator, experts: bool) -> tuple[Array, Array]:
         "prefill_attention": draw(1e-4, 0.3),
         "client": 1e-3,
         "client_1k": 1e-3 * draw(0.1, 30),
+        "client_stream": 1e-6 * draw(1, 200),
     }
     return np.array([prompt.get(name, 0.0) for name in NAMES]), np.array(
         [step.get(name, 0.0) for name in NAMES]
@@ -91,7 +92,7 @@ def test_known_scales_come_back(noise: float) -> None:
 
 def test_a_planted_effect_is_found_where_it_was_planted() -> None:
     there, elsewhere = scale_of("moe-c", "experts"), scale_of("moe-d", "experts")
-    assert there / elsewhere == pytest.approx(PLANTED["experts"], rel=0.06)
+    assert there / elsewhere == pytest.approx(PLANTED["experts"], rel=0.1)
     found, z = fitted()
     effects = found.residual(z).effects
     assert effects["model:moe-c"]["experts"] > 1.05 > effects["model:moe-d"]["experts"]
@@ -227,7 +228,7 @@ def test_what_stands_before_any_run() -> None:
     plain = untuned()
     assert set(plain.scales) == set(NAMES)
     assert plain.at(residual_keys("m", "h200")) == {name: median for name, (median, _) in PRIOR.items()}
-    assert plain.known(residual_keys("m", "h200")) == "model"
+    assert plain.known(residual_keys("m", "h200")) == "both"
     model = mixed(synthetic())
     c = np.array([plain.scales[name] for name in NAMES])
     assert model.predict(model.mean, np.array([5]))[1][0] == pytest.approx(model.runs.tpot_terms[5] @ c)
