@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foretell.models.architecture import load_architecture
+from foretell.models.architecture import Architecture, load_architecture
 from foretell.models.energy import PowerModel, peak_work, power_model
-from foretell.models.hardware import load_hardware
+from foretell.models.hardware import Hardware, load_hardware
 from foretell.models.parallelism import Parallelism
 from foretell.models.precision import Precision
-from foretell.models.roofline import roofline_cost
+from foretell.models.pricing import step_cost
 from foretell.models.stepcost import StepCost, StepLoad
 
 if TYPE_CHECKING:
@@ -35,7 +35,15 @@ _COEFFICIENTS = ("busy", "compute", "memory")
 CostBuilder = Callable[..., StepCost]
 
 
-def energy_errors(path: Path, cost: CostBuilder = roofline_cost) -> pd.DataFrame:
+def measured_engine(
+    architecture: Architecture, hardware: Hardware, parallelism: Parallelism, precision: Precision
+) -> StepCost:
+    """The step cost of the engine that ran: vLLM 0.11 does not schedule asynchronously by default."""
+    layout = (architecture, hardware, parallelism, precision)
+    return step_cost(*layout, engine_version="0.11", async_scheduling=False)
+
+
+def energy_errors(path: Path, cost: CostBuilder = measured_engine) -> pd.DataFrame:
     """Compare the power curve, and joules a token, with every text run of a model that is bundled.
 
     Args:
