@@ -70,7 +70,10 @@ def test_silicon_prints_json_and_writes_the_page(
 ) -> None:
     asked: list[MeasuredRow] = []
 
-    def validate_silicon(rows: Sequence[MeasuredRow], progress: Callable[[int, int], None]) -> pd.DataFrame:
+    def validate_silicon(
+        rows: Sequence[MeasuredRow], progress: Callable[[int, int], None], operator_times: str
+    ) -> pd.DataFrame:
+        assert operator_times == "silicon"
         asked.extend(rows)
         progress(len(rows), len(rows))
         return table()

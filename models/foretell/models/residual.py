@@ -25,6 +25,8 @@ GENERATIONS: Mapping[str, tuple[str, ...]] = {
     "hopper": ("h100-sxm", "h100-pcie", "h100-nvl", "h200", "gh200", "h20", "h800"),
     "blackwell": ("b200", "b300", "gb200", "gb300"),
 }
+FITTED_CONTEXT_TOKENS = 10_000
+"""Most tokens of a request, about, in the runs that the shipped scales were fitted on."""
 _RELEASES = (("0.11", 11), ("0.17", 17))
 """(last of a period, its minor version): overheads and kernels of vLLM changed most in between."""
 

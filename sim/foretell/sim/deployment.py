@@ -16,6 +16,7 @@ from foretell.models.memory import Capacity, kv_capacity
 from foretell.models.parallelism import Parallelism
 from foretell.models.precision import Precision
 from foretell.models.pricing import scalable_cost, step_cost
+from foretell.models.residual import FITTED_CONTEXT_TOKENS
 from foretell.sim.config import EngineConfig
 from foretell.sim.costspec import parse_step_cost
 from foretell.sim.presets import engine_config, load_preset, resolve_settings
@@ -239,6 +240,11 @@ def _modelled(
     else:
         base = scalable_cost(*layout, operator_times=pool.operator_times, engine_version=version)
         cost, notes = calibrated_cost(read_profile(group.calibration), base)
+    if mean_context_tokens is not None and mean_context_tokens > FITTED_CONTEXT_TOKENS:
+        notes.append(
+            f"contexts of {mean_context_tokens:,.0f} tokens on average: the servers that scales were "
+            f"fitted on had at most {FITTED_CONTEXT_TOKENS:,}"
+        )
     notes += [
         f"{architecture.name}: field {f} of its configuration is not known"
         for f in architecture.unknown_fields

@@ -45,8 +45,20 @@ def validate_command() -> None:
 @_data
 @click.option("--backend", type=click.Choice(BACKENDS), multiple=True, help="Only these engines; repeatable.")
 @click.option("--sample", type=click.IntRange(min=1), help="Only so many runs, drawn evenly: a quick look.")
+@click.option(
+    "--operator-times",
+    type=click.Choice(["silicon", "curves"]),
+    default="silicon",
+    show_default=True,
+    help="Measured operators, or the curves that are shipped.",
+)
 def silicon_command(
-    as_json: bool, html: Path | None, data: Path | None, backend: tuple[str, ...], sample: int | None
+    as_json: bool,
+    html: Path | None,
+    data: Path | None,
+    backend: tuple[str, ...],
+    sample: int | None,
+    operator_times: str,
 ) -> None:
     """Simulate measured server runs as the closed loops they were.
 
@@ -63,7 +75,7 @@ def silicon_command(
     found = measured_rows(folder)
     wanted = backend or BACKENDS
     rows = spread([row for row in found.rows if row.run.backend in wanted], sample)
-    table = validate_silicon(rows, progress=_progress)
+    table = validate_silicon(rows, _progress, operator_times)
     left_out = reasons([row for row in found.left_out if row.backend in wanted])
     summary = summarise(table, found.source, left_out)
     if html is not None:
