@@ -28,7 +28,7 @@ from foretell.models.roofline import RooflineCost
 from foretell.models.silicon_source import SYSTEMS, has_silicon
 from foretell.models.stepcost import StepLoad
 from foretell.models.tabulated import BOUNDS, TabulatedCost
-from peaks import TINY, Layout, floors, never_beaten, peaks, shipped
+from peaks import SKEW, TINY, Layout, floors, never_beaten, peaks, shipped
 
 needs_silicon = pytest.mark.skipif(not has_silicon(), reason="the extra silicon is not installed")
 SOURCES = ["curves", pytest.param("silicon", marks=needs_silicon)]
@@ -51,7 +51,8 @@ sources = st.sampled_from(["curves", "silicon"] if has_silicon() else ["curves"]
 @cache
 def roofline(layout: Layout) -> RooflineCost:
     model, accelerator, plan, precision = layout
-    return RooflineCost(load_architecture(model), load_hardware(accelerator), plan, precision, PERFECT)
+    what = load_architecture(model), load_hardware(accelerator), plan, precision
+    return RooflineCost(*what, PERFECT, expert_skew=SKEW)
 
 
 @st.composite

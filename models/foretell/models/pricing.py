@@ -52,7 +52,7 @@ def resolve_times(operator_times: str, hardware: Hardware) -> str:
     Processors and accelerators of other vendors than those that were measured keep their fractions of peaks.
 
     Raises:
-        ValueError: a name that is not known, or measured operators that are not there.
+        ValueError: a name that is not known.
 
     """
     part = hardware.accelerator

@@ -13,7 +13,9 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from foretell.models.tabulated import TERMS
 
@@ -93,5 +95,10 @@ def release(engine_version: str | None) -> str:
 
 def load_residual(operator_times: str) -> Residual:
     """Load the shipped residual of one source of operator times, "silicon" or "curves"."""
+    return Residual(**_shipped()[operator_times])
+
+
+@cache
+def _shipped() -> dict[str, Any]:
     text = (files("foretell.models") / "data" / "residual.toml").read_text(encoding="utf-8")
-    return Residual(**tomllib.loads(text)[operator_times])
+    return tomllib.loads(text)

@@ -39,7 +39,8 @@ DISPATCH_RULE = Rule(scale=(1.0, 1.0, 0.25, 1.0), carry=(0.0, 0.0, 0.0, 0.0), pe
 def all_reduce(source: Source, num_bytes: Any, ranks: int, fused: bool) -> Estimate:
     """Sum `num_bytes` over `ranks` ranks of one node.
 
-    The back end's own kernel in a CUDA graph below CUSTOM_LIMIT_BYTES, the faster of it and NCCL above; on
+    The back end's own kernel in a CUDA graph below CUSTOM_LIMIT_BYTES, the faster of it and NCCL above, and
+    NCCL alone among more than two ranks on PCIe, where vLLM turns its own off (custom_all_reduce.py); on
     Blackwell with `fused`, TensorRT-LLM's (which vLLM takes from FlashInfer, with the norm that follows)
     where that is faster.
 
@@ -49,6 +50,8 @@ def all_reduce(source: Source, num_bytes: Any, ranks: int, fused: bool) -> Estim
     """
     size = np.asarray(num_bytes, dtype=float)
     own, nccl = custom_curves(source, source.backend), nccl_curves(source, "all_reduce")
+    if nccl is not None and ranks > 2 and hardware_of(source.system).node.intra.name.startswith("pcie"):
+        own = None
     if ranks == 1 or (own is None and nccl is None):
         return _none(source, ranks, size, "all-reduce")
     roofline = crossing_s(source, size, ranks, "all_reduce")

@@ -25,8 +25,11 @@ Array = npt.NDArray[np.float64]
 TransferTimer = Callable[[Transfer, Any], Any]
 """Seconds of all of a step's transfers of one kind at x units of their driver."""
 
-_PAST = 4.0
-"""Past context, in query lengths, at which the pairs beyond whole prompts are priced."""
+_PAST, _LEAST_PAST = 4.0, 16384.0
+"""Past context, in query lengths and at least in tokens, at which pairs beyond whole prompts are priced:
+after short pasts the difference of two tables is noise."""
+_SKEW = 1.01
+"""Zipf exponent of the routing that floors allow for: skewed tokens reach fewer experts than even ones."""
 
 
 def tabulate(
@@ -63,13 +66,17 @@ def tabulate(
     validate_parallelism(architecture, hardware, plan)
     part = hardware.accelerator
     eff = efficiency or load_efficiency(part.name)
-    operators = step_operators(architecture, plan, formats, part.peak_flops, expert_skew)
+    operators, skewed = (
+        step_operators(architecture, plan, formats, part.peak_flops, skew)
+        for skew in (expert_skew, max(expert_skew, _SKEW))
+    )
+    least = dict(zip(operators, skewed, strict=True))
     transfers = step_transfers(architecture, hardware, plan)
     real = Machine(part.memory_Bps, part.peak_flops, eff, hardware.launch_s * eff.launch_scale)
     ideal = Machine(part.memory_Bps, part.peak_flops, PERFECT, 0.0)
 
     def price(op: Operator, load: tuple[Any, ...]) -> Array:
-        return _by_bound(timer(op, load, real), roofline_time(op, load, ideal))
+        return _by_bound(timer(op, load, real), roofline_time(least[op], load, ideal))
 
     def send(transfer: Transfer, x: Any) -> Array:
         seconds = transfer_timer(transfer, x) if transfer_timer else transfer.seconds(x, eff.link)
@@ -100,7 +107,7 @@ def _tables(
     lines: dict[str, dict[str, Array]] = {"tokens": {}, "sampled": {}}
     seqs, contexts = (axis.ravel() for axis in np.meshgrid(SEQS, CONTEXTS, indexing="ij"))
     many, queries = (axis.ravel() for axis in np.meshgrid(SEQS, QUERIES, indexing="ij"))
-    tokens, past = many * queries, many * queries * _PAST
+    tokens, past = many * queries, many * np.maximum(queries * _PAST, _LEAST_PAST)
     pairs = tokens * (queries + 1.0) / 2.0
     decode = np.zeros((2, len(BOUNDS), seqs.size))
     prefill = np.zeros((2, 2, len(BOUNDS), many.size))

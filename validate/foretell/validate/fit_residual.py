@@ -48,7 +48,7 @@ def fitted(rows: Sequence[MeasuredRow], operator_times: str, source: str = "") -
     """Scales, factors and errors for one source of operator times."""
     _, model, known = layout(rows, operator_times, lambda done: None)
     whole = fit_all(model, known)
-    errors = {name: log_errors(model, known, related) for name, related in RELATED.items()}
+    errors = _widening({name: log_errors(model, known, related) for name, related in RELATED.items()})
     return dataclasses.replace(whole, errors=errors, source=source)
 
 
@@ -63,7 +63,7 @@ def log_errors(
     ttft, tpot = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
     start = model.fit(np.array(trusted))
     pairs = [pair_of(row) for row in rows]
-    for pair in sorted(set(pairs)):
+    for pair in sorted({pairs[i] for i in trusted}):
         here = np.array([i for i in trusted if pairs[i] == pair])
         rest = np.array([i for i in trusted if not related(rows[here[0]], rows[i])])
         z = start if len(rest) == len(trusted) else model.fit(rest, start)
@@ -73,6 +73,22 @@ def log_errors(
         "ttft": _spread(np.log(runs.ttft_s / ttft), pairs),
         "tpot": _spread(np.log(runs.tpot_s / tpot), pairs),
     }
+
+
+def _widening(errors: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Whoever knows less is not surer: where chance has it otherwise, the wider error holds for both."""
+    below = {
+        "pair": ("sample",),
+        "model": ("pair",),
+        "accelerator": ("pair",),
+        "both": ("model", "accelerator"),
+    }
+    for name, others in below.items():
+        errors[name] = {
+            metric: max(value, *(errors[other][metric] for other in others))
+            for metric, value in errors[name].items()
+        }
+    return errors
 
 
 def to_toml(residuals: dict[str, Residual]) -> str:
