@@ -266,8 +266,8 @@ def test_curves_agree_with_the_tables_within_their_errors(
         if model == "kimi-k2" and accelerator == "h200":
             continue  # Hopper has no NVFP4
         for operator in operators(model, accelerator):
-            if isinstance(operator, Linear) and not operator.rows:
-                continue
+            if isinstance(operator, Linear) and (not operator.rows or operator.weights == "fp32"):
+                continue  # the tables have neither elementwise work nor products in fp32
             # prompts of at most 131,072 tokens together
             some = batch * length <= 2**17 if load_of(operator, 1.0, 2.0)[0] > 1.0 else batch > 0
             load = load_of(operator, batch[some], length[some])

@@ -1,4 +1,4 @@
-"""Experts read and rank imbalance, against exact enumeration and simulation."""
+"""Experts read, rank imbalance and routers, against exact enumeration, simulation and hand arithmetic."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foretell.models.architecture import load_architecture
+from foretell.models.hardware import load_hardware
+from foretell.models.layers import step_operators
 from foretell.models.moe import (
     expected_distinct_experts,
     expected_distinct_skewed,
     most_loaded_rank_factor,
     zipf_popularity,
 )
+from foretell.models.operators import Linear
+from foretell.models.parallelism import Parallelism
+from foretell.models.precision import Precision
 
 
 @pytest.mark.parametrize(
@@ -67,3 +73,18 @@ def test_rank_factor_at_the_ends() -> None:
     assert most_loaded_rank_factor(100, 1) == 1
     assert most_loaded_rank_factor(1, 8) <= 8
     assert most_loaded_rank_factor(1e12, 8) == pytest.approx(1, abs=1e-5)
+
+
+def test_minimax_routes_in_fp32_by_cuda_cores() -> None:
+    """Its gate has fp32 weights and inputs: 3072 × 256 weights of 4 bytes, and a cast of every token."""
+    peaks = load_hardware("h200").accelerator.peak_flops
+    found = {
+        op.name: op
+        for op in step_operators(load_architecture("minimax-m2.5"), Parallelism(4), Precision(), peaks)
+        if isinstance(op, Linear)
+    }
+    router, cast = found["router"], found["router_input"]
+    assert (router.precision, router.weights, router.weight_bytes) == ("fp32", "fp32", 4.0 * 3072 * 256)
+    assert cast.work(10)[1] == 10 * 3072 * (2 + 4)
+    plain = step_operators(load_architecture("gpt-oss-120b"), Parallelism(), Precision(), peaks)
+    assert {op.weights for op in plain if isinstance(op, Linear) and op.name == "router"} == {"bf16"}

@@ -137,6 +137,7 @@ class Mlp:
         bias: whether the matrices have biases (for experts, the router too).
         router_bias: a bias or score correction of one number an expert (DeepSeek-V3).
         shared_gate: a scalar gate on the shared expert (Qwen2-MoE).
+        router_dtype: what engines multiply the router in, "bf16" or "fp32" (MiniMax: without tensor cores).
 
     """
 
@@ -148,6 +149,7 @@ class Mlp:
     bias: bool = False
     router_bias: bool = False
     shared_gate: bool = False
+    router_dtype: str = "bf16"
 
     def __post_init__(self) -> None:
         if self.num_experts and not 1 <= self.top_k <= self.num_experts:

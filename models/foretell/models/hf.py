@@ -298,6 +298,7 @@ def _minimax_mlp(fields: Fields, router_bias: bool) -> Mlp:
         fields.integer("num_experts_per_tok"),
         fields.optional_int("shared_intermediate_size") or 0,
         router_bias=router_bias,
+        router_dtype="fp32",  # vLLM's minimax_m2.py and minimax_text_01.py (0.11 to 0.19)
     )
 
 

@@ -39,6 +39,7 @@ class _Context:
     tp: int
     parallelism: Parallelism
     wide: _Format  # not quantised
+    full: str  # what fp32 is multiplied in
     attention: _Format
     mlp: _Format
     experts: _Format
@@ -95,6 +96,7 @@ def _context(
         tp=parallelism.tensor_parallel_size,
         parallelism=parallelism,
         wide=wide,
+        full="fp32" if "fp32" in peak_flops else wide.precision,
         attention=narrow if parts == "linear" else wide,
         mlp=wide if parts == "experts" else narrow,
         experts=narrow,
@@ -289,6 +291,15 @@ def _dense(name: str, layers: int, width: float, mlp: Mlp, form: _Format, at: _C
     ]
 
 
+def _router(mlp: Mlp, layers: int, at: _Context) -> list[Operator]:
+    if mlp.router_dtype == "bf16":
+        return [_gemm("router", layers, mlp.num_experts, at.hidden, at.wide)]
+    bytes_of = ELEMENT_BYTES["fp32"]
+    cast = _passes("router_input", layers, at.hidden * (_ACTIVATION_BYTES + bytes_of), 1, at.wide.precision)
+    full = _Format(bytes_of, bytes_of, at.full, "fp32")
+    return [cast, _gemm("router", layers, mlp.num_experts, at.hidden, full)]
+
+
 def _mlp(group: LayerGroup, at: _Context) -> list[Operator]:
     mlp, layers = group.mlp, group.count
     if not mlp.num_experts:
@@ -299,7 +310,7 @@ def _mlp(group: LayerGroup, at: _Context) -> list[Operator]:
     matrices = 3 if mlp.gated else 2
     form = at.experts
     operators: list[Operator] = [
-        _gemm("router", layers, mlp.num_experts, at.hidden, at.wide),
+        *_router(mlp, layers, at),
         _passes("routing", layers, 4.0 * (mlp.num_experts + 2 * mlp.top_k), 2, at.wide.precision),
         Experts(
             name="experts",
