@@ -22,7 +22,7 @@ from foretell.models.efficiency import PERFECT
 from foretell.models.hardware import load_hardware
 from foretell.models.parallelism import Parallelism
 from foretell.models.precision import Precision
-from foretell.models.pricing import operator_cost, resolve_times, scalable_cost, step_cost
+from foretell.models.pricing import operator_cost, operator_timer, resolve_times, scalable_cost, step_cost
 from foretell.models.residual import load_residual, residual_keys
 from foretell.models.roofline import RooflineCost
 from foretell.models.silicon_source import SYSTEMS, has_silicon
@@ -152,12 +152,13 @@ def test_costs_of_layouts(name: str, source: str) -> None:
 def test_operators_alone_have_no_residual(source: str) -> None:
     model, accelerator, plan, precision = LAYOUTS["experts"]
     layout = load_architecture(model), load_hardware(accelerator), plan, precision
-    bare = operator_cost(*layout, operator_times=source)
+    times = operator_timer(source, layout[1])
+    bare = operator_cost(*layout, times=times)
     whole = shipped(LAYOUTS["experts"], source)
     assert (bare.scales, bare.errors) == ({}, {})
     assert bare.terms(*DECODE) == whole.terms(*DECODE)
     assert bare.scaled(whole.scales)(*DECODE) == whole(*DECODE)
-    assert operator_cost(*layout, operator_times=source, scales=whole.scales)(*PROMPT) == whole(*PROMPT)
+    assert operator_cost(*layout, times=times, scales=whole.scales)(*PROMPT) == whole(*PROMPT)
 
 
 @needs_silicon
@@ -198,7 +199,7 @@ def test_errors_are_wider_for_what_was_not_seen() -> None:
 
     told = load_residual("curves").errors
     for model, accelerator, known in (
-        ("gpt-oss-120b", "h200", "sample"),
+        ("gpt-oss-120b", "h200", "pair"),
         ("llama-3.1-8b", "h200", "model"),
         ("gpt-oss-120b", "gb200", "accelerator"),
         ("llama-3.1-8b", "gb200", "both"),

@@ -91,7 +91,7 @@ def test_factors_multiply() -> None:
 @pytest.mark.parametrize(
     ("model", "accelerator", "told"),
     [
-        ("a", "x", "sample"),
+        ("a", "x", "pair"),  # another server of a pair that was seen
         ("a", "y", "pair"),  # both were seen, but not together
         ("b", "x", "model"),
         ("a", "z", "accelerator"),
@@ -105,7 +105,7 @@ def test_what_the_fit_had_not_seen(model: str, accelerator: str, told: str) -> N
 @given(st.permutations((*residual_keys("a", "x"), "accelerator:nowhere")))
 def test_the_order_of_keys_is_of_no_account(keys: list[str]) -> None:
     assert BY_HAND.at(keys) == pytest.approx(BY_HAND.at(residual_keys("a", "x")))
-    assert BY_HAND.known(keys[:]) == "sample"
+    assert BY_HAND.known(keys[:]) == "pair"
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -134,7 +134,7 @@ def test_the_shipped_keys_are_those_of_deployments_that_can_be_asked_for(source:
     for model, accelerator in pairs:
         load_architecture(model)
         assert accelerator in hardware
-        assert load_residual(source).known(residual_keys(model, accelerator)) == "sample"
+        assert load_residual(source).known(residual_keys(model, accelerator)) == "pair"
         found |= set(residual_keys(model, accelerator))
     assert set(effects) <= found
 

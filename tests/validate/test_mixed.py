@@ -10,7 +10,7 @@ import pytest
 
 from foretell.models.residual import CLIENT, residual_keys
 from foretell.models.tabulated import TERMS
-from foretell.validate.mixed import LEVELS, NAMES, PRIOR, Array, Index, Mixed, Runs, keys_in, mixed, untuned
+from foretell.validate.mixed import LEVELS, NAMES, PRIOR, Array, Index, Mixed, Runs, mixed, untuned
 
 MODELS = ("dense-a", "dense-b", "moe-c", "moe-d")
 ACCELERATORS = ("h100-sxm", "h200", "b200")
@@ -232,11 +232,3 @@ def test_what_stands_before_any_run() -> None:
     model = mixed(synthetic())
     c = np.array([plain.scales[name] for name in NAMES])
     assert model.predict(model.mean, np.array([5]))[1][0] == pytest.approx(model.runs.tpot_terms[5] @ c)
-
-
-def test_keys_of_rows() -> None:
-    runs = synthetic()
-    assert keys_in(runs, [0]) == set(runs.keys[0])
-    assert {key for key in keys_in(runs, range(240)) if key.startswith("model:")} == {
-        f"model:{model}" for model in MODELS
-    }

@@ -100,7 +100,7 @@ def step_cost(
         hardware,
         parallelism,
         precision,
-        operator_times=source,
+        times=operator_timer(source, hardware),
         enforce_eager=enforce_eager,
     )
     told = residual.errors[residual.known(keys)]
@@ -149,9 +149,7 @@ def operator_cost(
     parallelism: Parallelism | None = None,
     precision: Precision | None = None,
     *,
-    operator_times: str,
-    backend: str = "vllm",
-    version: str | None = None,
+    times: OperatorTimer,
     fused: bool = True,
     scales: Mapping[str, float] | None = None,
     enforce_eager: bool = False,
@@ -160,8 +158,7 @@ def operator_cost(
 
     Args:
         architecture, hardware, parallelism, precision: what runs on what, and how.
-        operator_times: "silicon" or "curves".
-        backend, version: whose tables come first; see `load_silicon`.
+        times: from `operator_timer`.
         fused: whether the all-reduces of Blackwell are fused with the norms after them.
         scales: of the cost; operators' are 1 and overheads' 0 if left out.
         enforce_eager: as in `step_cost`.
@@ -170,9 +167,7 @@ def operator_cost(
         ValueError: as `step_cost`.
 
     """
-    name = hardware.accelerator.name
-    times = _times(operator_times, hardware, backend, version)
-    link = load_efficiency(name).link
+    link = load_efficiency(hardware.accelerator.name).link
 
     def send(transfer: Transfer, x: Any) -> Any:
         num_bytes, ranks = x * transfer.bytes_per, transfer.group.ranks
@@ -194,7 +189,20 @@ def operator_cost(
     )
 
 
-def _times(operator_times: str, hardware: Hardware, backend: str, version: str | None) -> OperatorTimer:
+def operator_timer(
+    operator_times: str, hardware: Hardware, backend: str = "vllm", version: str | None = None
+) -> OperatorTimer:
+    """The timer of a source.
+
+    Args:
+        operator_times: "silicon" or "curves".
+        hardware: whose accelerator, and whose links.
+        backend, version: whose tables come first; see `load_silicon`.
+
+    Raises:
+        ValueError: the extra is missing, or nobody measured the accelerator.
+
+    """
     if operator_times == "silicon":
         from foretell.models.silicon import load_silicon
 

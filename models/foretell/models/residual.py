@@ -65,10 +65,14 @@ class Residual:
         return {term: scale for term, scale in self.at(keys).items() if term in TERMS}
 
     def known(self, keys: Iterable[str]) -> str:
-        """Which of `errors` holds: what of these keys the fit had not seen."""
+        """Which of `errors` holds: what of these keys the fit had not seen.
+
+        At best it is "pair": a server of a known pair is not one of those measured, but another release,
+        number format or setting.
+        """
         seen = {key.partition(":")[0] for key in keys if key in self.effects}
         if "model" in seen and "accelerator" in seen:
-            return "sample" if "pair" in seen else "pair"
+            return "pair"
         return "accelerator" if "model" in seen else "model" if "accelerator" in seen else "both"
 
 

@@ -19,7 +19,8 @@ from foretell.models.precision import Precision
 from foretell.models.pricing import scalable_cost
 from foretell.models.roofline import RooflineCost
 from foretell.sim.costspec import parse_step_cost
-from foretell.sim.deployment import layout_of
+from foretell.sim.deployment import layout_of, subject_of
+from foretell.sim.presets import load_preset
 from foretell.sim.profile import AFFINE, reference_terms, with_coefficients
 from foretell.sim.scenario import Pool
 
@@ -195,16 +196,12 @@ def form_of(pool: Pool | None, kind: str | None = None) -> tuple[CostForm, dict[
         around = None if pool is None or pool.step_cost is None else parse_step_cost(pool.step_cost)
         return affine_form(around=around), {}
     layout = layout_of(pool, pool.groups[0])
-    architecture, hardware, plan, precision = layout
-    subject: dict[str, str | int] = {
-        "model": architecture.name,
-        "hardware": hardware.name,
-        "tensor_parallel_size": plan.tensor_parallel_size,
-        "pipeline_parallel_size": plan.pipeline_parallel_size,
-        "weights": precision.weights,
-        "kv_cache": precision.kv_cache,
-    }
+    subject = subject_of(*layout)
     if kind == "affine":
         least = affine_bounds(*layout)
         return affine_form(least, AffineCost(*(_ABOVE_PEAK * least).tolist())), subject
-    return terms_form(scalable_cost(*layout, operator_times=pool.operator_times)), subject
+    engine = pool.groups[0].engine
+    version = None if engine is None else load_preset(engine.preset)["engine_version"]
+    return terms_form(
+        scalable_cost(*layout, operator_times=pool.operator_times, engine_version=version)
+    ), subject

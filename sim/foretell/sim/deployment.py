@@ -20,7 +20,7 @@ from foretell.models.residual import FITTED_CONTEXT_TOKENS
 from foretell.sim.config import EngineConfig
 from foretell.sim.costspec import parse_step_cost
 from foretell.sim.presets import engine_config, load_preset, resolve_settings
-from foretell.sim.profile import calibrated_cost, read_profile
+from foretell.sim.profile import Profile, calibrated_cost, read_profile
 from foretell.sim.routers import make_router
 from foretell.sim.scenario import Pool, ReplicaGroup
 
@@ -144,7 +144,7 @@ def precision_of(architecture: Architecture, dtype: str, quantization: str | Non
 
     """
     base = _look_up("dtype", dtype, _DTYPES)
-    cache = base if kv == "auto" else _look_up("kv_cache_dtype", kv, _KV_DTYPES)
+    cache = _look_up("kv_cache_dtype", kv, {"auto": base, **_KV_DTYPES})
     shipped = architecture.weight_dtype
     plain = shipped in ("bf16", "fp16", "fp32")
     if quantization is not None and not (quantization in _CONTAINERS and not plain):
@@ -177,6 +177,20 @@ def layout_of(pool: Pool, group: ReplicaGroup) -> tuple[Architecture, Hardware, 
     )
     precision = precision_of(architecture, pool.dtype, pool.quantization, pool.kv_cache_dtype)
     return architecture, hardware, plan, precision
+
+
+def subject_of(
+    architecture: Architecture, hardware: Hardware, plan: Parallelism, precision: Precision
+) -> dict[str, str | int]:
+    """What a profile says that it was fitted on."""
+    return {
+        "model": architecture.name,
+        "hardware": hardware.name,
+        "tensor_parallel_size": plan.tensor_parallel_size,
+        "pipeline_parallel_size": plan.pipeline_parallel_size,
+        "weights": precision.weights,
+        "kv_cache": precision.kv_cache,
+    }
 
 
 def _own_cost(pool: Pool, group: ReplicaGroup) -> tuple[EnginePart, list[str]]:
@@ -238,9 +252,13 @@ def _modelled(
     elif eager:
         raise ValueError("enforce_eager: a calibration holds for the server as it ran; drop one of the two")
     else:
+        profile = read_profile(group.calibration)
+        if profile.kind == "affine" and pool.operator_times != "auto":
+            raise ValueError("operator_times: has no effect with an affine calibration; drop one of the two")
         base = scalable_cost(*layout, operator_times=pool.operator_times, engine_version=version)
-        cost, notes = calibrated_cost(read_profile(group.calibration), base)
-    if mean_context_tokens is not None and mean_context_tokens > FITTED_CONTEXT_TOKENS:
+        cost, notes = calibrated_cost(profile, base)
+        notes += _carried_over(profile, layout)
+    if group.calibration is None and (mean_context_tokens or 0) > FITTED_CONTEXT_TOKENS:
         notes.append(
             f"contexts of {mean_context_tokens:,.0f} tokens on average: the servers that scales were "
             f"fitted on had at most {FITTED_CONTEXT_TOKENS:,}"
@@ -278,6 +296,17 @@ def _modelled(
     return EnginePart(count, world, cost, config, hardware, price, capacity, work), notes
 
 
+def _carried_over(
+    profile: Profile, layout: tuple[Architecture, Hardware, Parallelism, Precision]
+) -> list[str]:
+    now = subject_of(*layout)
+    other = [name for name, value in profile.fitted_on.items() if name in now and now[name] != value]
+    if not other:
+        return []
+    was = ", ".join(f"{name} {profile.fitted_on[name]}" for name in other)
+    return [f"calibration: fitted on {was}, which this is not; it is carried over"]
+
+
 def _model_len(architecture: Architecture, settings: Mapping[str, Any], blocks: int) -> tuple[int, list[str]]:
     """max_model_len: as given, else the model's, cut to what the KV cache holds."""
     held = (blocks - 1) * settings["block_size"]
@@ -306,5 +335,5 @@ def _price(pool: Pool, hardware: Hardware | None) -> float | None:
 
 def _look_up(flag: str, name: str, known: Mapping[str, Any]) -> Any:
     if name not in known:
-        raise ValueError(f"{flag}: {name!r} is not one of {', '.join(sorted({'auto', *known}))}")
+        raise ValueError(f"{flag}: {name!r} is not one of {', '.join(sorted(known))}")
     return known[name]

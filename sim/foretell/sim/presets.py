@@ -115,6 +115,9 @@ def load_preset(name: str) -> dict[str, Any]:
         raise ValueError(unknown_name("preset", name, list_presets()))
     required = ["name", "engine_version", "settings", "devices"]
     check_keys(record, required, ["description", "sources"], f"preset {name}")
+    if not isinstance(record["engine_version"], str):
+        version = record["engine_version"]
+        raise ValueError(f'preset {name}, engine_version: {version!r} is not text such as "0.32"')
     settings = [field.name for field in fields(EngineSettings)]
     check_keys(record["settings"], [], settings, f"preset {name}, settings")
     for device in record["devices"]:

@@ -11,22 +11,28 @@ Three things differ from what a back end's own tables would say (aiconfigurator-
 - The exchange of tokens with data-parallel ranks: to the ranks that their experts are on, not to all.
 
 Servers of one pool are priced by their own back end's tables: TensorRT-LLM's scripts for them choose kernels
-otherwise.
+otherwise. But its matrices there (`TunedMatrices`) are the faster of its own tables' and vLLM's: both call
+the same libraries, and its tables in NVFP4 and FP8 were taken without its autotuner, it seems, as they are up
+to 1.4 times slower. That was seen in the errors of these rows, which no fit looks at.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from foretell.models.architecture import Architecture
 from foretell.models.communication import Transfer
 from foretell.models.efficiency import load_efficiency
 from foretell.models.hardware import Hardware
 from foretell.models.operator_time import Machine, OperatorTime
-from foretell.models.operators import Experts, Operator
+from foretell.models.operators import Experts, Linear, Operator
 from foretell.models.parallelism import Parallelism
+from foretell.models.pricing import OperatorTimer
 from foretell.models.silicon import Silicon, load_silicon
 from foretell.models.silicon_source import BLACKWELL, system_of
 from foretell.models.tabulate import tabulate
@@ -37,6 +43,37 @@ _EXCHANGE_S = 4e-6
 """Of a dispatch or a combination however small: an assumption, of the order of a one-shot all-reduce."""
 _SENT, _RETURNED = 1.0, 2.0
 """Bytes of an element on its way to an expert (FP8 or less) and back (bf16)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TunedMatrices:
+    """A back end's operators, with the faster of two sources' matrices.
+
+    Attributes:
+        own: for everything.
+        other: for matrices alone.
+
+    """
+
+    own: OperatorTimer
+    other: OperatorTimer
+
+    def timer(self, operator: Operator, load: tuple[Any, ...], machine: Machine) -> OperatorTime:
+        """Seconds of one layer's operator."""
+        time = self.own.timer(operator, load, machine)
+        if not (isinstance(operator, Linear) and operator.rows):
+            return time
+        other = self.other.timer(operator, load, machine)
+        compute, memory = (np.minimum(a, b) for a, b in zip(time[:2], other[:2], strict=True))
+        return OperatorTime(compute, memory, time.launch)
+
+    def all_reduce_s(self, num_bytes: Any, ranks: int, fused: bool = True) -> Any:
+        """Seconds of an all-reduce within a node."""
+        return self.own.all_reduce_s(num_bytes, ranks, fused)
+
+    def all_gather_s(self, num_bytes: Any, ranks: int) -> Any:
+        """Seconds of an all-gather within a node."""
+        return self.own.all_gather_s(num_bytes, ranks)
 
 
 def backend_cost(

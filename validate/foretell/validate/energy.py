@@ -160,6 +160,11 @@ def _row(run: Any, name: str, build: CostBuilder) -> dict[str, Any]:
         architecture.is_moe and run.par_expert_parallel > 1,
     )
     hardware = load_hardware(ACCELERATORS[run.gpu_model])
+    if run.weight_precision not in PRECISIONS:
+        known = ", ".join(PRECISIONS)
+        raise ValueError(
+            f"weight_precision: {run.weight_precision!r} of {run.model_id} is not one of {known}"
+        )
     precision = PRECISIONS[run.weight_precision]
     load = steady_load(run.avg_batch_size / data_parallel, PROMPT_TOKENS[run.task], float(run.avg_output_len))
     cost, work = _models(build, name, hardware.name, plan, precision)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -12,12 +13,13 @@ from foretell.models.tabulated import TERMS
 from foretell.validate.closed_loop import LoopFeatures
 from foretell.validate.loops import keys_of
 from foretell.validate.mixed import Mixed, Runs
+from foretell.validate.server_runs import ServerRun
 from foretell.validate.silicon_rows import MeasuredRow
 
 Array = npt.NDArray[np.float64]
 CALIBRATION_ROWS = 3
 _CALIBRATION_WEIGHT = 100.0
-"""How many rows of other groups a calibration row counts for."""
+"""Of a calibration row's squared residuals; the loss lets ten of other groups outweigh a far-off one."""
 _ENDS = (0.05, 0.95)
 
 
@@ -89,23 +91,32 @@ def left_out(
 
 
 def calibration_rows(rows: Sequence[MeasuredRow], mine: Sequence[int]) -> list[int]:
-    """Three rows spread evenly over a group in the order of prompt length, then concurrency."""
+    """Three rows of a group, of distinct configurations, evenly by prompt length, then concurrency."""
 
     def order(i: int) -> tuple[tuple[int, int], int, str]:
         run = rows[i].run
         return run.prompt_tokens, run.concurrency, run.id
 
-    ordered = sorted(mine, key=order)
-    n = len(ordered)
-    return [ordered[(2 * k + 1) * n // (2 * CALIBRATION_ROWS)] for k in range(min(CALIBRATION_ROWS, n))]
+    first: dict[ServerRun, int] = {}
+    for i in sorted(mine, key=order):
+        first.setdefault(configuration(rows[i]), i)
+    distinct = list(first.values())
+    n = len(distinct)
+    return [distinct[(2 * k + 1) * n // (2 * CALIBRATION_ROWS)] for k in range(min(CALIBRATION_ROWS, n))]
+
+
+def configuration(row: MeasuredRow) -> ServerRun:
+    """What ran, whatever was measured."""
+    return dataclasses.replace(row.run, id="", version="", ttft_s=0.0, tpot_s=0.0, set_aside="")
 
 
 def calibrating(rows: Sequence[MeasuredRow]) -> list[str]:
-    """The ids of all pairs' calibration rows."""
+    """The ids of all pairs' calibration rows, and of all repeats of theirs."""
     trusted = [i for i, row in enumerate(rows) if not row.run.set_aside]
     pairs = sorted({pair_of(rows[i]) for i in trusted})
     mine = ([i for i in trusted if pair_of(rows[i]) == pair] for pair in pairs)
-    return [rows[i].run.id for each in mine for i in calibration_rows(rows, each)]
+    known = {configuration(rows[i]) for each in mine for i in calibration_rows(rows, each)}
+    return [row.run.id for row in rows if configuration(row) in known]
 
 
 def interval_factors(

@@ -16,11 +16,11 @@ from foretell.models.architecture import load_architecture
 from foretell.models.hardware import load_hardware
 from foretell.models.parallelism import Parallelism
 from foretell.models.precision import Precision
-from foretell.models.pricing import operator_cost
+from foretell.models.pricing import operator_cost, operator_timer
 from foretell.models.residual import CLIENT, Residual, residual_keys
 from foretell.models.tabulated import TabulatedCost
 from foretell.sim.config import EngineConfig
-from foretell.validate.backends import backend_cost
+from foretell.validate.backends import TunedMatrices, backend_cost
 from foretell.validate.closed_loop import Client, LoopFeatures, simulate_loop, uniform_lengths
 from foretell.validate.pools import num_blocks, pools_of, simulate_pools
 from foretell.validate.server_runs import ServerRun
@@ -126,7 +126,6 @@ def _cost(run: ServerRun, plan: Parallelism, operator_times: str) -> TabulatedCo
         operator_times,
         run.backend,
         _TRITON_EXPERTS if early and run.backend == "vllm" else None,
-        run.model != "minimax-m2.5",
     )
 
 
@@ -150,18 +149,12 @@ def _operators(
     operator_times: str,
     backend: str,
     version: str | None,
-    fused: bool,
 ) -> TabulatedCost:
-    return operator_cost(
-        load_architecture(model),
-        load_hardware(accelerator),
-        plan,
-        precision,
-        operator_times=operator_times,
-        backend=backend,
-        version=version,
-        fused=fused,
-    )
+    hardware = load_hardware(accelerator)
+    times = operator_timer(operator_times, hardware, backend, version)
+    if (operator_times, backend) == ("silicon", "trtllm"):
+        times = TunedMatrices(times, operator_timer("silicon", hardware))
+    return operator_cost(load_architecture(model), hardware, plan, precision, times=times)
 
 
 def _without_measurement(loop: Loop) -> Loop:

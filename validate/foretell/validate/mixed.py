@@ -2,7 +2,7 @@
 
 With A and B the seconds of every term at scale 1 in a run's time to first token and per output token,
 
-    minimise  Σ_runs ρ(ln(B·c) − ln tpot) + ρ(ln(A·c) − ln ttft) + Σ_p ρ((s·(z_p − m_p) / σ_p))
+    minimise  Σ_runs ρ(ln(B·c) − ln tpot) + ρ(ln(A·c) − ln ttft) + Σ_p ρ(0.6 (z_p − m_p) / σ_p)
 
 over z, where ln c_term = Σ z_p over the parameters p of the term that hold for the run: the global one, with
 prior ln-mean m and error σ, and one for each of the run's keys, with mean 0. ρ is the soft L1 loss. It is
@@ -12,7 +12,7 @@ Analysis Using Regression and Multilevel/Hierarchical Models", 2007, ch. 12–13
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -87,8 +87,8 @@ LEVELS: Mapping[str, Mapping[str, float]] = {
 """Spread of the factors by kind of key (the part before ":") and term, as logarithms."""
 _LOSS_SCALE = 0.05
 _RUN_ERROR = 0.6
-"""A run tells as much as one observation with this standard error of its logarithm: the runs of a group share
-their errors, so that hundreds of them must not outvote the priors."""
+"""Near the mode a run tells as much as one observation with this standard error of its logarithm: the runs of
+a group share their errors, so that hundreds of them must not outvote the priors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +216,3 @@ def mixed(runs: Runs, levels: Mapping[str, Mapping[str, float]] = LEVELS) -> Mix
 def untuned() -> Residual:
     """The priors themselves: what stood before any run was looked at."""
     return Residual({name: median for name, (median, _) in PRIOR.items()})
-
-
-def keys_in(runs: Runs, rows: Sequence[int]) -> set[str]:
-    """All keys of these rows."""
-    return {key for i in rows for key in runs.keys[i]}
