@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from foretell.models.energy import power_model
 from foretell.models.hardware import load_hardware
-from foretell.validate.energy import energy_errors, energy_summary, steady_load
+from foretell.validate.energy import (
+    asynchronous_engine,
+    energy_errors,
+    energy_summary,
+    fit_synchronous,
+    steady_load,
+    synchronous_errors,
+)
 from places import SHARED
 
 RUNS = SHARED / "data" / "ml-energy" / "llm_runs.csv"
@@ -41,7 +49,7 @@ def test_power_of_models_and_gpus_left_out(path: Path) -> None:
     summary = energy_summary(table)
     assert summary["power_left_model_out"]["median_ape"] < 0.15
     assert summary["power_left_gpu_out"]["median_ape"] < 0.18
-    assert summary["joules_end_to_end"]["median_ape"] < 0.35
+    assert summary["joules_end_to_end"]["median_ape"] < 0.2
     assert sum(batch["power_left_model_out"]["runs"] for batch in summary["by_batch"].values()) == (
         table["fitted"].sum()
     )
@@ -54,3 +62,22 @@ def test_power_of_models_and_gpus_left_out(path: Path) -> None:
             load_hardware(name).accelerator
         ).error
         assert inside.mean() >= 0.85
+
+
+def test_what_synchronous_scheduling_adds_is_found_again(path: Path) -> None:
+    """From runs whose steps take 2 ms and 30 µs an entry more than estimated, to within 1 %."""
+    table = energy_errors(path, asynchronous_engine)
+    planted = table.assign(step_s=table["estimate_step_s"] + 2e-3 + 30e-6 * table["batch"])
+    assert fit_synchronous(planted) == pytest.approx((2e-3, 30e-6), rel=0.01)
+    assert np.abs(synchronous_errors(planted)).max() < 0.01
+
+
+def test_the_shipped_figures_of_synchronous_scheduling(path: Path) -> None:
+    """They are of the whole file, and near those of every fifth run; without them steps are far too short."""
+    table = energy_errors(path, asynchronous_engine)
+    step_s, entry_s = fit_synchronous(table)
+    assert 0.8e-3 < step_s < 3e-3
+    assert 35e-6 < entry_s < 65e-6
+    assert np.median(np.abs(synchronous_errors(table))) < 0.15
+    rows = table[table["fitted"]]
+    assert np.median(rows["estimate_step_s"] / rows["step_s"]) < 0.85

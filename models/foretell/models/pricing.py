@@ -26,11 +26,11 @@ from foretell.models.silicon_source import SYSTEMS, has_silicon
 from foretell.models.tabulate import tabulate
 from foretell.models.tabulated import TabulatedCost
 
-_SYNCHRONOUS = {"step": 1.0, "sequences": 49.0}
+_SYNCHRONOUS = {"step": 1.7, "sequences": 46.0}
 """What steps take beyond on servers that schedule, sample and answer before the next step [ms; µs for every
 entry]: fitted to 366 steady runs of 16 models on vLLM 0.11, H100 and B200, from 8 to 4,090 sequences
-(ml-energy, 2025-12). Without it their steps are 34 % longer than foretold in the median; with it the error is
-10.5 % in the median and 13.6 % in the mean, each model left out of the fit."""
+(ml-energy, 2025-12) by foretell.validate.energy.fit_synchronous. Without it steps come out 28 % too short in
+the median; with it the error is 10.6 % in the median and 13.7 % in the mean, each model left out of the fit."""
 
 
 class OperatorTimer(Protocol):
@@ -104,13 +104,13 @@ def step_cost(
         enforce_eager=enforce_eager,
     )
     told = residual.errors[residual.known(keys)]
-    unmeasured = _unmeasured_error(source, hardware)
+    unmeasured = _unmeasured_error(source, architecture, hardware, parallelism, precision)
     scales = residual.terms(keys)
     if not async_scheduling:
         scales |= {name: scales[name] + more for name, more in _SYNCHRONOUS.items()}
     notes = [
         *(note for note in plain.validity() if "default fractions" not in note),
-        *_extrapolated(architecture, hardware, source, residual.known(keys)),
+        *_extrapolated(architecture, hardware, source, residual.known(keys), unmeasured),
     ]
     return dataclasses.replace(
         cost,
@@ -212,21 +212,36 @@ def operator_timer(
     return load_curves(hardware.accelerator.name, hardware.node.intra)
 
 
-def _unmeasured_error(source: str, hardware: Hardware) -> float:
-    """What operators that nobody timed on this accelerator add to the error of a step."""
+def _unmeasured_error(
+    source: str,
+    architecture: Architecture,
+    hardware: Hardware,
+    parallelism: Parallelism | None,
+    precision: Precision | None,
+) -> float:
+    """What operators that nobody timed, on this accelerator or at all, add to the error of a step."""
     if source == "silicon":
-        return 0.0
+        from foretell.models.silicon import load_silicon
+        from foretell.models.silicon_error import borrowed_error
+
+        silicon = load_silicon(hardware.accelerator.name)
+        plan, formats = parallelism or Parallelism(), precision or Precision()
+        return borrowed_error(silicon, architecture, hardware, plan, formats)
     from foretell.models.curves import load_curves
 
     curves = load_curves(hardware.accelerator.name, hardware.node.intra)
     return 0.0 if curves.measured else curves.error("gemm")
 
 
-def _extrapolated(architecture: Architecture, hardware: Hardware, source: str, known: str) -> list[str]:
+def _extrapolated(
+    architecture: Architecture, hardware: Hardware, source: str, known: str, unmeasured: float
+) -> list[str]:
     name, model = hardware.accelerator.name, architecture.name
     if source == "silicon":
         notes = [f"{name}: operators as measured (aiconfigurator-core)"]
-    elif _unmeasured_error(source, hardware):
+        if unmeasured:
+            notes[0] += f", some lent by other shapes, formats or accelerators ({unmeasured:.0%} more error)"
+    elif unmeasured:
         notes = [f"{name}: nobody timed its operators; curves of other accelerators, with wider errors"]
     else:
         notes = [f"{name}: operators by shipped curves"]

@@ -72,6 +72,7 @@ _GEMM_TABLES: Mapping[str, tuple[str, ...]] = {
     "mxfp4": ("nvfp4",),
     "int8": ("sq", "int8_wo"),
     "int4": ("int4_wo",),
+    "fp32": (),
 }
 BORROWED_FORMAT = 0.3
 """Log-error that another number format's utilisation adds."""

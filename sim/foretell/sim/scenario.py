@@ -122,7 +122,7 @@ class Pool:
         step_cost: "affine:BASE,PER_TOKEN,..." or "constant:SECONDS" instead of model and hardware.
         calibration: path of a profile that `foretell calibrate` wrote; it says how long steps take.
         operator_times: "silicon" (measured operators, an extra), "curves" (shipped), "roofline" (fractions of
-            peaks), or "auto" for the first of these that is to be had.
+            peaks), or "auto": the first of these that is to be had, on other vendors' than NVIDIA the last.
         price_usd_per_h: rent of one accelerator, instead of the catalogue's.
         engine: settings of each engine.
 

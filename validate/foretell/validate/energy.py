@@ -43,6 +43,14 @@ def measured_engine(
     return step_cost(*layout, engine_version="0.11", async_scheduling=False)
 
 
+def asynchronous_engine(
+    architecture: Architecture, hardware: Hardware, parallelism: Parallelism, precision: Precision
+) -> StepCost:
+    """The same as if it did, for `fit_synchronous`."""
+    layout = (architecture, hardware, parallelism, precision)
+    return step_cost(*layout, engine_version="0.11")
+
+
 def energy_errors(path: Path, cost: CostBuilder = measured_engine) -> pd.DataFrame:
     """Compare the power curve, and joules a token, with every text run of a model that is bundled.
 
@@ -133,6 +141,42 @@ def fit_power(table: pd.DataFrame) -> tuple[float, float, float]:
     solution = least_squares(residuals, (0.9, 6.0, 0.3), bounds=(0, np.inf), loss="soft_l1", f_scale=0.1)
     busy, compute, memory = (float(value) for value in solution.x)
     return busy, compute, memory
+
+
+def fit_synchronous(table: pd.DataFrame) -> tuple[float, float]:
+    """Fit what synchronous scheduling adds to a step [s] and to every entry of its batch [s].
+
+    Least absolute logarithms of estimated over measured step times of the fitted runs.
+
+    Args:
+        table: of `energy_errors` with the cost `asynchronous_engine`.
+
+    """
+    from scipy.optimize import minimize
+
+    rows = table[table["fitted"]]
+    estimate, measured, batch = (
+        rows[name].to_numpy(float) for name in ("estimate_step_s", "step_s", "batch")
+    )
+
+    def loss(logs: Any) -> float:
+        step_s, entry_s = np.exp(logs)
+        return float(np.abs(np.log((estimate + step_s + entry_s * batch) / measured)).mean())
+
+    found = np.exp(minimize(loss, np.log([1e-3, 2e-5]), method="Nelder-Mead").x)
+    return float(found[0]), float(found[1])
+
+
+def synchronous_errors(table: pd.DataFrame) -> Any:
+    """Estimated over measured step time less one, of the fitted runs, each model left out of the fit."""
+    rows = table[table["fitted"]]
+    error = np.zeros(len(rows))
+    for model in rows["model"].unique():
+        step_s, entry_s = fit_synchronous(rows[rows["model"] != model])
+        held = (rows["model"] == model).to_numpy()
+        told = rows["estimate_step_s"] + step_s + entry_s * rows["batch"]
+        error[held] = (told / rows["step_s"] - 1)[held]
+    return error
 
 
 def _power(rows: pd.DataFrame, curve: Any, ours: bool = False) -> Any:
