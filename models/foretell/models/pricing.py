@@ -30,7 +30,7 @@ _SYNCHRONOUS = {"step": 1.7, "sequences": 46.0}
 """What steps take beyond on servers that schedule, sample and answer before the next step [ms; µs for every
 entry]: fitted to 366 steady runs of 16 models on vLLM 0.11, H100 and B200, from 8 to 4,090 sequences
 (ml-energy, 2025-12) by foretell.validate.energy.fit_synchronous. Without it steps come out 28 % too short in
-the median; with it the error is 10.6 % in the median and 13.7 % in the mean, each model left out of the fit."""
+the median; with it errors are 10.6 % in the median and 13.7 % in the mean, each model left out of the fit."""
 
 
 class OperatorTimer(Protocol):
@@ -52,7 +52,7 @@ def resolve_times(operator_times: str, hardware: Hardware) -> str:
     Processors and accelerators of other vendors than those that were measured keep their fractions of peaks.
 
     Raises:
-        ValueError: a name that is not known.
+        ValueError: a name that is not known, or measured operators that are not to be had.
 
     """
     part = hardware.accelerator
@@ -62,6 +62,15 @@ def resolve_times(operator_times: str, hardware: Hardware) -> str:
         return "silicon" if part.name in SYSTEMS and has_silicon() else "curves"
     if operator_times not in ("silicon", "curves", "roofline"):
         raise ValueError(f"operator_times: {operator_times!r} is not one of auto, silicon, curves, roofline")
+    if operator_times == "silicon" and part.name not in SYSTEMS:
+        raise ValueError(
+            f"operator_times: silicon has no tables of {part.name}, but of {', '.join(sorted(SYSTEMS))}; "
+            "write curves or roofline"
+        )
+    if operator_times == "silicon" and not has_silicon():
+        raise ValueError(
+            "operator_times: silicon needs measured tables; pip install 'foretell[silicon]' brings them"
+        )
     return operator_times
 
 
