@@ -18,8 +18,8 @@ from foretell.validate.silicon_rows import MeasuredRow
 
 Array = npt.NDArray[np.float64]
 CALIBRATION_ROWS = 3
-_CALIBRATION_WEIGHT = 100.0
-"""Of a calibration row's squared residuals; the loss lets ten of other groups outweigh a far-off one."""
+_CALIBRATION_WEIGHT = 30.0
+"""Of a calibration row, in rows of other groups."""
 _ENDS = (0.05, 0.95)
 
 
