@@ -133,7 +133,7 @@ def test_a_fit_from_rows_to_the_file() -> None:
     assert set(residual.errors) == {"pair", "model", "accelerator", "both", "sample"}
     assert residual.source == "a test"
     for model in ("llama-3.1-8b", "qwen3-32b"):
-        assert residual.known(residual_keys(model, "h200")) == "sample"
+        assert residual.known(residual_keys(model, "h200")) == "pair"
     assert residual.known(residual_keys("llama-3.1-8b", "b200")) == "accelerator"
     (again,) = (Residual(**of) for of in tomllib.loads(to_toml({"curves": residual})).values())
     assert set(again.effects) == set(residual.effects)

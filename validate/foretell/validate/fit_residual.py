@@ -121,7 +121,8 @@ def main() -> None:
     target = Path(sys.argv[2]) if len(sys.argv) > 2 else shipped
     rows = [row for row in measured_rows(data).rows if row.judged]
     tables = f"{PACKAGE} {version(PACKAGE)}"
-    made = f"{len(rows)} InferenceX runs of 2025-10 to 2026-04, {tables}; fitted {date.today()}"
+    trusted = sum(not row.run.set_aside for row in rows)
+    made = f"{trusted} InferenceX runs of 2025-10 to 2026-04, {tables}; fitted {date.today()}"
     target.write_text(
         to_toml({name: fitted(rows, name, made) for name in ("silicon", "curves")}), encoding="utf-8"
     )

@@ -60,7 +60,7 @@ _OPERATORS = (
 _OVERHEADS = ("layers", "prefill_layers", "step", "sequences", "client")
 LEVELS: Mapping[str, Mapping[str, float]] = {
     "model": {
-        "experts": 0.15,
+        "experts": 0.4,
         "experts_compute": 0.2,
         "communication": 0.15,
         "elementwise": 0.3,
