@@ -22,6 +22,8 @@ import numpy as np
 from foretell.models import StepCost
 from foretell.sim import apart, metrics
 from foretell.sim.apart import DisaggregatedDeployment, deploy_disaggregated
+from foretell.sim.bounds import FIGURES as BOUND_FIGURES
+from foretell.sim.bounds import bound_shares
 from foretell.sim.deployment import Deployment, EnginePart, deploy
 from foretell.sim.intervals import Estimate, chance_below, estimate
 from foretell.sim.objectives import Objective, limits_of, objectives_from_mapping, request_limits
@@ -32,7 +34,7 @@ from foretell.sim.strategies import Disaggregated
 from foretell.sim.workload import drawn_trace, fixed_trace
 from foretell.traces import Trace
 
-SHARES = frozenset({"utilisation", "kv_use", "cache_hit_rate", "attainment", *apart.SHARES})
+SHARES = frozenset({"utilisation", "kv_use", "cache_hit_rate", "attainment", *BOUND_FIGURES, *apart.SHARES})
 """Figures that lie between 0 and 1."""
 
 Progress = Callable[[int, int], None]
@@ -262,6 +264,7 @@ class _Job:
             **metrics.throughput(run, self.limits, warmup),
             **metrics.per_accelerator(run, self.deployment.accelerators, warmup),
             **metrics.engines(run),
+            **bound_shares(run, [part.cost for part in engines]),
             **apart.pool_figures(run),
             **metrics.costs(run, self.deployment.usd_per_h),
             **metrics.energies(run, energy),

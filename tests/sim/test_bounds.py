@@ -1,0 +1,38 @@
+"""Where the time went: shares of the busy time, by hand for a cost whose parts are known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from foretell.models import AffineCost
+from foretell.sim import EngineConfig, simulate
+from foretell.sim.bounds import FIGURES, bound_shares
+from foretell.traces import Trace
+
+CONFIG = EngineConfig(num_gpu_blocks=1000, max_num_batched_tokens=2048, max_model_len=8192)
+
+
+def test_shares_of_an_affine_cost_by_hand() -> None:
+    """One prompt of 100 tokens and 9 decodes: 109 tokens, 10 entries, contexts 101 to 109."""
+    cost = AffineCost(0.01, 1e-4, 1e-3, 1e-5)
+    trace = Trace(arrival_s=np.zeros(1), prompt_tokens=np.array([100]), output_tokens=np.array([10]))
+    shares = bound_shares(simulate(trace, cost, CONFIG), [cost])
+    host, compute, memory = 10 * 0.01 + 10 * 1e-3, 109 * 1e-4, sum(range(101, 110)) * 1e-5
+    whole = host + compute + memory
+    assert shares["time_bound_by_host"] == pytest.approx(host / whole)
+    assert shares["time_bound_by_compute"] == pytest.approx(compute / whole)
+    assert shares["time_bound_by_memory"] == pytest.approx(memory / whole)
+    assert sum(shares.values()) == pytest.approx(1.0)
+
+
+def test_engines_that_never_ran_have_no_say() -> None:
+    fast, slow = AffineCost(0.01), AffineCost(0.0, 1e-3)
+    trace = Trace(arrival_s=np.zeros(1), prompt_tokens=np.array([10]), output_tokens=np.array([2]))
+    run = simulate(trace, fast, CONFIG, replicas=2)
+    assert bound_shares(run, [fast, slow])["time_bound_by_host"] == pytest.approx(1.0)
+    run = simulate(trace, fast, CONFIG)
+    assert set(bound_shares(run, [fast])) == set(FIGURES)
+    assert not any(math.isnan(value) for value in bound_shares(run, [fast]).values())
