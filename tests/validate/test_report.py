@@ -8,7 +8,6 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from silicon_table import row, table
 
 from foretell.validate.report import (
     MAIN,
@@ -23,6 +22,7 @@ from foretell.validate.report import (
     number,
     summarise,
 )
+from silicon_table import row, table
 
 
 def test_the_top_level_speaks_of_the_judged_rows_without_those_set_aside() -> None:
