@@ -32,6 +32,7 @@ def lazy_simulate(
             priority=call.priority,
             segments=call.segments,
             stop_token=call.stop_token,
+            cancel_s=(cancels or {}).get(call.id, math.inf),
         )
         for call in calls
     }
@@ -46,14 +47,13 @@ def lazy_simulate(
         run.steps.append(Step(start_s, end_s, rows))
 
     in_order = sorted(requests.values(), key=lambda request: request.arrival_s)
-    give_ups = [(requests[id], at_s) for id, at_s in (cancels or {}).items()]
     if any(call.transfer_s is not None or call.held_s is not None for call in calls):
         engine = Engine(config, cost, on_step=on_step)
-        _serve_handed({requests[call.id]: call for call in calls}, in_order, give_ups, engine)
+        _serve_handed({requests[call.id]: call for call in calls}, in_order, engine)
         assert not engine.held and not engine.wanted and not engine.n_receiving
         assert engine.pool.free == config.num_gpu_blocks - 1, "a block was lost"
     else:
-        serve(in_order, config, cost, cancels=give_ups, on_step=on_step)
+        serve(in_order, config, cost, on_step=on_step)
     for id, request in requests.items():
         run.status[id] = request.status
         run.n_preemptions[id] = request.n_preemptions
@@ -68,11 +68,11 @@ def lazy_simulate(
 def _serve_handed(
     calls: Mapping[Request, Call],
     in_order: Sequence[Request],
-    cancels: Sequence[tuple[Request, float]],
     engine: Engine,
 ) -> None:
     """Drive an engine whose KV caches come from, or go to, elsewhere after the calls' own times."""
     engine.holds = all(call.held_s is not None for call in calls.values())
+    cancels = [(request, request.cancel_s) for request in in_order if request.cancel_s < math.inf]
     gone = {request for request, at in cancels if at <= request.arrival_s}
     events: list[tuple[float, int, int, Request]] = []  # (time, 0 cache, 1 arrival, 2 cancellation, row)
     order = count()

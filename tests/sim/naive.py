@@ -98,7 +98,7 @@ def naive_simulate(
     scheduler = Scheduler(config)
     coming = deque(sorted(calls, key=lambda call: call.arrival_s))
     inside: dict[str, Live] = {}
-    cancelling = sorted(cancels, key=lambda id: cancels[id])
+    cancelling = sorted([call.id for call in coming if call.id in cancels], key=lambda id: cancels[id])
     in_flight: deque[tuple[float, list[Entry]]] = deque()
     now = device_free = 0.0
     preemptions = 0

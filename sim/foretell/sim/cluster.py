@@ -17,6 +17,8 @@ from foretell.traces import Trace
 
 INF = math.inf
 Ended = Callable[[Request, int], None]
+Leaving = list[tuple[float, int, Request, int]]
+"""A heap: (when its client gives up, row, request, replica)."""
 _BLOCK = 65_536
 
 
@@ -100,6 +102,11 @@ class Calls:
             if at < self.next_s:
                 self.next_s = at
 
+    def never(self, request: Request, ended: Ended) -> None:
+        """A request whose client gave up before it came."""
+        request.state = CANCELLED
+        self.over(request, -1, request.arrival_s, ended)
+
     def _make(self, row: int, at: float) -> Request:
         trace = self.trace
         return Request(
@@ -112,6 +119,8 @@ class Calls:
             segments=trace.segments[row] if trace.segments is not None else (),
             session=trace.session[row] if trace.session is not None else "",
             stop_token=self.stop_token,
+            accepted=trace.accepted[row] if trace.accepted is not None else (),
+            cancel_s=_or_never(float(trace.cancel_s[row])) if trace.cancel_s is not None else INF,
         )
 
     def _in_order(self) -> Iterator[Request]:
@@ -132,14 +141,18 @@ class Calls:
                 trace.prompt_tokens[part].tolist(),
                 trace.output_tokens[part].tolist(),
             )
-            if trace.priority is None and trace.segments is None and not self.stop_token:
+            if all(x is None for x in (trace.priority, trace.segments, trace.accepted, trace.cancel_s)) and (
+                not self.stop_token
+            ):
                 for row, name, arrival, prompt, output in zip(*columns, strict=True):
                     yield Request(name, arrival, prompt, output, row)
                 continue
             priorities = trace.priority[part].tolist() if trace.priority is not None else [0] * len(rows)
             chains = trace.segments[part] if trace.segments is not None else [()] * len(rows)
-            for row, name, arrival, prompt, output, priority, chain in zip(
-                *columns, priorities, chains, strict=True
+            drafts = trace.accepted[part] if trace.accepted is not None else [()] * len(rows)
+            ends = trace.cancel_s[part].tolist() if trace.cancel_s is not None else [INF] * len(rows)
+            for row, name, arrival, prompt, output, priority, chain, accepted, cancel in zip(
+                *columns, priorities, chains, drafts, ends, strict=True
             ):
                 yield Request(
                     name,
@@ -150,6 +163,8 @@ class Calls:
                     priority=priority,
                     segments=chain,
                     stop_token=self.stop_token,
+                    accepted=accepted,
+                    cancel_s=_or_never(cancel),
                 )
 
 
@@ -165,29 +180,47 @@ def drive(
         calls: the workload.
         engines: the replicas.
         router: asked for every arrival, unless there is one replica.
-        ended: called with every request that finished or was rejected, and its replica; for the
-            turns of a session that were never asked too, as cancelled and with replica -1.
+        ended: called with every request that finished, was rejected or left at its `cancel_s`, and its
+            replica; for those that were never asked too (left before they came, later turns of a
+            session that broke off), as cancelled and with replica -1.
     """
     if len(engines) == 1:
         _drive_one(calls, engines[0], ended)
         return
     fleet = Fleet([0] * len(engines), engines)
     outstanding = fleet.outstanding
+    leaving: Leaving = []
     feedback = calls.answers_matter
     events: list[tuple[float, int]] = []
     while True:
         at = calls.next_s
         wake, i = events[0] if events else (INF, 0)
+        if leaving and leaving[0][0] < at and leaving[0][0] <= wake:
+            at, _, request, i = heapq.heappop(leaving)
+            engine = engines[i]
+            before = engine.wake
+            if request.state < FINISHED:
+                engine.cancel(request, at)
+                outstanding[i] -= 1
+                calls.over(request, i, at, ended)
+                if engine.wake != before:
+                    heapq.heappush(events, (engine.wake, i))
+            continue
         if at <= wake:
             if at == INF:
                 return
             request = calls.pop()
+            if request.cancel_s <= at:
+                calls.never(request, ended)
+                continue
             fleet.time_s = at
             i = router(request, fleet)
             engine = engines[i]
             before = engine.wake
             if engine.submit(request):
                 outstanding[i] += 1
+                if request.cancel_s < INF:
+                    heapq.heappush(leaving, (request.cancel_s, request.row, request, i))
                 if engine.wake != before:
                     heapq.heappush(events, (engine.wake, i))
             else:
@@ -217,15 +250,26 @@ def drive(
 def _drive_one(calls: Calls, engine: Engine, ended: Ended) -> None:
     """The same for one engine, which can be told when the next arrival comes."""
     feedback = calls.answers_matter
+    leaving: Leaving = []
     while True:
         wake = engine.wake
         at = calls.next_s
+        if leaving and leaving[0][0] < at and leaving[0][0] <= wake:
+            at, _, request, _ = heapq.heappop(leaving)
+            if request.state < FINISHED:
+                engine.cancel(request, at)
+                calls.over(request, 0, at, ended)
+            continue
         if at <= wake:
             if at == INF:
                 return
             request = calls.pop()
-            if not engine.submit(request):
+            if request.cancel_s <= at:
+                calls.never(request, ended)
+            elif not engine.submit(request):
                 calls.over(request, 0, at, ended)
+            elif request.cancel_s < INF:
+                heapq.heappush(leaving, (request.cancel_s, request.row, request, 0))
             continue
         for request in engine.commit():
             if feedback:
@@ -233,8 +277,12 @@ def _drive_one(calls: Calls, engine: Engine, ended: Ended) -> None:
             else:
                 ended(request, 0)
         if calls.next_s > wake:
-            engine.horizon = calls.next_s
+            engine.horizon = min(calls.next_s, leaving[0][0]) if leaving else calls.next_s
             engine.plan()
+
+
+def _or_never(cancel_s: float) -> float:
+    return cancel_s if cancel_s == cancel_s else INF
 
 
 def _followers(session: Sequence[str]) -> dict[int, int]:

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+SPECULATIVE_METHODS = ("ngram", "draft_model", "eagle", "mtp")
+
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
@@ -30,6 +32,10 @@ class EngineConfig:
         enable_prefix_caching: share the KV of equal prefixes.
         async_scheduling: schedule step n + 1 while step n runs, as vLLM does on GPUs.
         empty_step_s: pause before a retry when a step came out empty (1 ms in vLLM's server).
+        kv_cache_groups: one entry a KV cache group (layers that share a block table): 0 is full attention,
+            another number a sliding window in tokens. All groups take blocks from one pool.
+        num_speculative_tokens: draft tokens that each decode step verifies; 0 is no speculation.
+        speculative_method: who drafts. All but "ngram" keep KV of their own for the drafts to come.
 
     Raises:
         ValueError: a setting is out of range, or two contradict each other as vLLM has it.
@@ -52,6 +58,9 @@ class EngineConfig:
     enable_prefix_caching: bool = False
     async_scheduling: bool = False
     empty_step_s: float = 0.0
+    kv_cache_groups: tuple[int, ...] = (0,)
+    num_speculative_tokens: int = 0
+    speculative_method: Literal["ngram", "draft_model", "eagle", "mtp"] = "ngram"
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -61,6 +70,7 @@ class EngineConfig:
             ("max_num_batched_tokens", 1),
             ("max_model_len", 2),
             ("long_prefill_token_threshold", 0),
+            ("num_speculative_tokens", 0),
         ):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -71,6 +81,17 @@ class EngineConfig:
             raise ValueError(f"empty_step_s: {self.empty_step_s!r} is not a number of seconds >= 0")
         if self.scheduling_policy not in ("fcfs", "priority"):
             raise ValueError(f"scheduling_policy: {self.scheduling_policy!r} is not 'fcfs' or 'priority'")
+        groups = self.kv_cache_groups
+        if not isinstance(groups, tuple) or not groups or not all(_is_window(w) for w in groups):
+            raise ValueError(
+                f"kv_cache_groups: {groups!r} is not one whole number or more, "
+                "each 0 (full attention) or a window in tokens"
+            )
+        if self.speculative_method not in SPECULATIVE_METHODS:
+            raise ValueError(
+                f"speculative_method: {self.speculative_method!r} is not one of "
+                f"{', '.join(SPECULATIVE_METHODS)}"
+            )
         if self.max_num_batched_tokens < self.max_num_seqs:
             raise ValueError(
                 f"max_num_batched_tokens: {self.max_num_batched_tokens} is less than max_num_seqs "
@@ -82,6 +103,11 @@ class EngineConfig:
                 f"{self.max_model_len} and enable_chunked_prefill is off; raise it to at least "
                 f"{self.max_model_len}, lower max_model_len, or allow chunked prefill"
             )
+
+    @property
+    def stepwise(self) -> bool:
+        """Whether it takes `foretell.sim.stepwise`: speculation, sliding windows, or several groups."""
+        return self.num_speculative_tokens > 0 or self.kv_cache_groups != (0,)
 
     @property
     def watermark_blocks(self) -> int:
@@ -105,3 +131,7 @@ class EngineConfig:
             blocks = -(-(total - 1) // self.block_size)
             return f"needs {blocks} KV blocks, the pool has {self.num_gpu_blocks - 1}"
         return None
+
+
+def _is_window(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

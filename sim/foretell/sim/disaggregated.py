@@ -106,6 +106,13 @@ def simulate_disaggregated(
     if first_token not in ("prefill", "decode"):
         raise ValueError(f"first_token: {first_token!r} is not 'prefill' or 'decode'")
     pools = (prefill, decode)
+    if any(config.stepwise for pool in pools for config in pool.configs):
+        raise ValueError(
+            "num_speculative_tokens, kv_cache_groups: not simulated where prefill and decode are apart; "
+            "leave them at 0 and (0,)"
+        )
+    if trace.cancel_s is not None:
+        raise ValueError("cancel_s: not simulated where prefill and decode are apart; leave the column out")
     engines = [
         Engine(
             pool.configs[i % len(pool.configs)],

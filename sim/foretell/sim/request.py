@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -41,6 +42,9 @@ class Request:
         segments: prefix identity, see `Segments`.
         session: the conversation it belongs to, for routers; "" for none.
         stop_token: the answer ends by a stop token, which asynchronous scheduling cannot foresee.
+        accepted: drafts accepted by its successive verification steps; none once they run out.
+        cancel_s: when its client gives up, if it has not ended by then; at or before its arrival: it never
+            comes. A driver acts on it.
         row: the caller's own number for it.
         first_token_s, finish_s: None until they happen.
         n_preemptions: how often it was preempted.
@@ -63,10 +67,12 @@ class Request:
     total: int
 
     __slots__ = (
+        "accepted",
         "arrival_s",
         "base",
         "blocks",
         "cached_tokens",
+        "cancel_s",
         "computed",
         "finish_at",
         "finish_s",
@@ -102,6 +108,8 @@ class Request:
         segments: Segments = (),
         session: str = "",
         stop_token: bool = False,
+        accepted: Sequence[int] = (),
+        cancel_s: float = math.inf,
     ) -> None:
         self.id = id
         self.arrival_s = arrival_s
@@ -111,6 +119,8 @@ class Request:
         self.segments = segments
         self.session = session
         self.stop_token = stop_token
+        self.accepted = accepted
+        self.cancel_s = cancel_s
         self.row = row
         self.first_token_s: float | None = None
         self.finish_s: float | None = None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Iterable
+from itertools import count
 
 from foretell.models import StepCost
 from foretell.sim.config import EngineConfig
 from foretell.sim.engine import Engine, OnStep
+from foretell.sim.engines import make_engine
 from foretell.sim.request import CANCELLED, Request
 
 
@@ -16,49 +19,39 @@ def serve(
     config: EngineConfig,
     cost: StepCost,
     *,
-    cancels: Iterable[tuple[Request, float]] = (),
     on_step: OnStep | None = None,
 ) -> Engine:
     """Run one engine until all its calls have ended.
 
     Args:
-        requests: in order of arrival; they join between steps, all that have arrived by then.
+        requests: in order of arrival; they join between steps, all that have arrived by then, and
+            leave at their `cancel_s`.
         config: the engine's settings.
         cost: seconds of a step.
-        cancels: (request, time at which its client gives up); a request that has not arrived by then
-            never does.
         on_step: see `foretell.sim.engine.Engine`.
 
     Returns:
         The engine, for its totals; the requests carry what became of them.
 
     """
-    engine = Engine(config, cost, on_step=on_step)
-    gone: set[int] = set()
-    give_ups: list[tuple[Request, float]] = []
-    for request, at in sorted(cancels, key=lambda c: c[1]):
-        if at <= request.arrival_s:
-            gone.add(id(request))
-        else:
-            give_ups.append((request, at))
+    engine = make_engine(config, cost, on_step=on_step)
     calls = iter(requests)
-    leavers = iter(give_ups)
+    leaving: list[tuple[float, int, Request]] = []  # heap
+    order = count()
     call = next(calls, None)
-    leaver = next(leavers, None)
-    while call is not None or leaver is not None:
+    while call is not None or leaving:
         arrives = call.arrival_s if call is not None else math.inf
-        leaves = leaver[1] if leaver is not None else math.inf
+        leaves = leaving[0][0] if leaving else math.inf
         engine.horizon = min(arrives, leaves)
         engine.advance(engine.horizon)
-        if call is not None and arrives <= leaves:
-            if id(call) in gone:
-                call.state = CANCELLED
-            else:
-                engine.submit(call)
-            call = next(calls, None)
-        elif leaver is not None:
-            engine.cancel(*leaver)
-            leaver = next(leavers, None)
+        if call is None or leaves < arrives:
+            engine.cancel(heapq.heappop(leaving)[-1], leaves)
+            continue
+        if call.cancel_s <= arrives:
+            call.state = CANCELLED
+        elif engine.submit(call) and call.cancel_s < math.inf:
+            heapq.heappush(leaving, (call.cancel_s, next(order), call))
+        call = next(calls, None)
     engine.horizon = math.inf
     engine.advance(math.inf)
     return engine

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from foretell.models import StepCost
 from foretell.sim.cluster import Calls, drive
 from foretell.sim.config import EngineConfig
-from foretell.sim.engine import Batch, Engine, OnStep
-from foretell.sim.request import CANCELLED, FINISHED, Request
+from foretell.sim.engine import Batch, OnStep
+from foretell.sim.engines import make_engine
+from foretell.sim.request import FINISHED, REJECTED, Request
 from foretell.sim.routers import Router, make_router
 from foretell.sim.stats import EngineStats
 from foretell.traces import Trace
@@ -119,7 +120,7 @@ def simulate(
         if len(given) not in (1, n):
             raise ValueError(f"{name}: {len(given)} given for {n} replicas; give one, or one for each")
     engines = [
-        Engine(
+        make_engine(
             configs[i % len(configs)],
             costs[i % len(costs)],
             record_itl=itl,
@@ -156,7 +157,7 @@ def simulate(
                 preemptions[row] = request.n_preemptions
         else:
             output[row] = 0
-            status[row] = 1 if request.state == CANCELLED else 2
+            status[row] = 2 if request.state == REJECTED else 1
         ended += 1
         if progress is not None and not ended % 1024:
             progress(ended)

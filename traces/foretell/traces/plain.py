@@ -2,12 +2,14 @@
 
 id, arrival_s, prompt_tokens, output_tokens, and optionally prefix_group, prefix_tokens (the first
 prefix_tokens tokens are those of stream prefix_group; empty or -1 is none), prefix_chain (several segments,
-"id:tokens|id:tokens"), priority, session, think_s, model.
+"id:tokens|id:tokens"), priority, session, think_s, model, cancel_s (empty: never), accepted (whole numbers,
+spaces between).
 """
 
 from __future__ import annotations
 
 import csv
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,8 +45,10 @@ COLUMNS = (
     "session",
     "think_s",
     "model",
+    "cancel_s",
+    "accepted",
 )
-_NUMBERS = (*REQUIRED, "prefix_tokens", "priority", "think_s")
+_NUMBERS = (*REQUIRED, "prefix_tokens", "priority", "think_s", "cancel_s")
 _NUMBER, _WHOLE = "a number", "a whole number"
 
 
@@ -64,8 +68,11 @@ def read_plain_csv(path: Path) -> Trace:
         "session": texts(),
         "think_s": optional(floats, "0"),
         "model": texts(),
+        "cancel_s": optional(floats, "nan"),
+        "accepted": _counts,
     }
-    wanted = dict.fromkeys(parsers, _WHOLE) | {"arrival_s": _NUMBER, "think_s": _NUMBER}
+    wanted = dict.fromkeys(parsers, _WHOLE) | dict.fromkeys(("arrival_s", "think_s", "cancel_s"), _NUMBER)
+    wanted["accepted"] = "whole numbers with spaces between, such as 2 0 1"
     wanted["prefix_chain"] = "a chain such as system:512|user7:64"
     return from_columns(path, lambda row: csv_line(path, row), read_columns(path, parsers, wanted))
 
@@ -79,6 +86,9 @@ def read_plain_jsonl(path: Path) -> Trace:
             given = {name: [] for name in COLUMNS if name in item}
             for name in REQUIRED:
                 number(path, line, name, item)
+        for name in COLUMNS:
+            if name in item and name not in given:  # an optional one that the rows before did without
+                given[name] = [_cell(path, line, name, {}) for _ in lines]
         lines.append(line)
         for name, values in given.items():
             values.append(_cell(path, line, name, item))
@@ -94,8 +104,10 @@ def _cell(path: Path, line: int, name: str, item: dict[str, Any]) -> Any:
     if name in REQUIRED or (name in _NUMBERS and item.get(name) is not None):
         return (number if name.endswith("_s") else whole)(path, line, name, item)
     if name in _NUMBERS:
-        return 0
+        return math.nan if name == "cancel_s" else 0
     value = item.get(name)
+    if name == "accepted":
+        return _accepted_of(path, line, value)
     if name == "prefix_chain":
         return _chain_of(path, line, value)
     return "" if value is None else str(value)
@@ -111,13 +123,30 @@ def _chain_of(path: Path, line: int, value: Any) -> Chain:
         raise BadFileError(path, line, "prefix_chain", message) from None
 
 
+def _counts(cells: Sequence[str]) -> list[tuple[int, ...]]:
+    """Parse cells of whole numbers with spaces or semicolons between."""
+    return [tuple([int(count) for count in cell.replace(";", " ").split()]) for cell in cells]
+
+
+def _accepted_of(path: Path, line: int, value: Any) -> tuple[int, ...]:
+    try:
+        if isinstance(value, str):
+            return _counts([value])[0]
+        if any(isinstance(count, bool) or count != int(count) for count in value or ()):
+            raise ValueError
+        return tuple([int(count) for count in value or ()])
+    except (TypeError, ValueError):
+        message = f"{value!r} is not a list of whole numbers such as [2, 0, 1]"
+        raise BadFileError(path, line, "accepted", message) from None
+
+
 def from_columns(path: Path, line_of: Any, given: dict[str, Any]) -> Trace:
     """Make a trace of canonical columns as read."""
     ids = given.pop("id", None)
     names = {"segments": "prefix_tokens", "request_id": "request_id" if ids is None else "id"}
-    columns = {name: given[name] for name in (*REQUIRED, "priority", "think_s") if name in given}
+    columns = {name: given[name] for name in (*REQUIRED, "priority", "think_s", "cancel_s") if name in given}
     columns["request_id"] = given.get("request_id") if ids is None else ids
-    for name in ("session", "model"):
+    for name in ("session", "model", "accepted"):
         values = given.get(name)
         columns[name] = values if values is not None and any(values) else None
     if "prefix_chain" in given:
@@ -229,6 +258,10 @@ def _written(trace: Trace) -> dict[str, Sequence[Any]]:
         values = getattr(trace, name)
         if values is not None:
             columns[name] = values
+    if trace.cancel_s is not None:
+        columns["cancel_s"] = ["" if math.isnan(at) else at for at in trace.cancel_s.tolist()]
+    if trace.accepted is not None:
+        columns["accepted"] = [" ".join(map(str, counts)) for counts in trace.accepted]
     return columns
 
 

@@ -24,8 +24,9 @@ _ARRAYS = {
     "output_tokens": np.int64,
     "priority": np.int64,
     "think_s": np.float64,
+    "cancel_s": np.float64,
 }
-_LISTS = ("request_id", "session", "model", "segments")
+_LISTS = ("request_id", "session", "model", "segments", "accepted")
 
 
 class Problem(NamedTuple):
@@ -69,6 +70,9 @@ class Trace:
         think_s: pause between the previous answer and this question [s].
         model: the model asked for, "" for any.
         segments: the chain of each row.
+        cancel_s: when the client gives up, on the clock of `arrival_s`; NaN: never [s].
+        accepted: draft tokens accepted by the successive verification steps of speculative decoding, none
+            once they run out; () for none at all.
         concurrency: bound on the requests in flight (closed loop), or None (open loop).
         name: where the trace comes from.
         notes: what a reader dropped or changed.
@@ -87,6 +91,8 @@ class Trace:
     think_s: FloatArray | None = None
     model: Sequence[str] | None = None
     segments: Sequence[Chain] | None = None
+    cancel_s: FloatArray | None = None
+    accepted: Sequence[tuple[int, ...]] | None = None
     concurrency: int | None = None
     name: str = ""
     notes: tuple[str, ...] = ()
@@ -186,6 +192,11 @@ def first_problem(trace: Trace) -> Problem | None:
             lambda x: ~(np.isfinite(x) & (x >= 0)),
             "it must be a finite number of seconds, 0 or more",
         ),
+        (
+            "cancel_s",
+            lambda x: ~(np.isnan(x) | (np.isfinite(x) & (x >= 0))),
+            "it must be a finite number of seconds, 0 or more, or empty (never)",
+        ),
     ]
     for column, wrong, wanted in checks:
         values = getattr(trace, column)
@@ -199,6 +210,9 @@ def first_problem(trace: Trace) -> Problem | None:
         at = int(back.argmax())
         row, was, now = int(first[at + 1]), arrival[at].item(), arrival[at + 1].item()
         return Problem(row, "arrival_s", f"{now} comes after {was}; sort the rows by arrival")
+    for row, counts in enumerate(trace.accepted or ()):
+        if any(count < 0 for count in counts):
+            return Problem(row, "accepted", f"{min(counts)} is out of range; counts must be 0 or more")
     if trace.segments is not None:
         return _chain_problem(trace, trace.segments)
     return None
@@ -256,6 +270,7 @@ def concat(traces: Iterable[Trace], order: IntArray | None = None) -> Trace:
         raise ValueError("concat: the traces have different concurrency bounds; give them all the same")
     picked = None if order is None else order.tolist()
     fill: dict[str, Any] = {"priority": 0, "think_s": 0.0, "session": "", "model": "", "segments": ()}
+    fill |= {"cancel_s": np.nan, "accepted": ()}
     columns: dict[str, Any] = {}
     for column in (*_ARRAYS, *_LISTS):
         if all(getattr(part, column) is None for part in parts):

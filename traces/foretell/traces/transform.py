@@ -26,13 +26,13 @@ def from_zero(trace: Trace) -> Trace:
     """Shift the times so that the first request is asked at 0."""
     if len(trace) == 0:
         return trace
-    return replace(trace, arrival_s=np.maximum(trace.arrival_s - _opening_s(trace).min(), 0.0))
+    return _moved(trace, np.maximum(trace.arrival_s - _opening_s(trace).min(), 0.0))
 
 
 def scaled_rate(trace: Trace, factor: float) -> Trace:
-    """Make requests arrive `factor` times as fast; think times are people's own and stay."""
+    """Make requests arrive `factor` times as fast; think times and patience are people's own and stay."""
     _positive("factor", factor)
-    return replace(trace, arrival_s=trace.arrival_s / factor)
+    return _moved(trace, trace.arrival_s / factor)
 
 
 def at_rate(trace: Trace, rate_per_s: float) -> Trace:
@@ -107,6 +107,14 @@ def _renamed(trace: Trace, prefix: str) -> Trace:
         if trace.segments is None
         else [tuple([(f"{prefix}{name}", n) for name, n in chain]) for chain in trace.segments],
     )
+
+
+def _moved(trace: Trace, arrival_s: FloatArray) -> Trace:
+    """Shift arrivals; clients give up as long after them as before."""
+    cancel_s = None
+    if trace.cancel_s is not None:
+        cancel_s = np.maximum(arrival_s + (trace.cancel_s - trace.arrival_s), 0.0)
+    return replace(trace, arrival_s=arrival_s, cancel_s=cancel_s)
 
 
 def _opening_s(trace: Trace) -> FloatArray:
