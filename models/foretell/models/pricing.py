@@ -21,7 +21,7 @@ from foretell.models.operators import Operator
 from foretell.models.parallelism import Parallelism
 from foretell.models.precision import Precision
 from foretell.models.residual import load_residual, residual_keys
-from foretell.models.roofline import RooflineCost, roofline_cost
+from foretell.models.roofline import RooflineCost, layout_notes, roofline_cost
 from foretell.models.silicon_source import SYSTEMS, has_silicon
 from foretell.models.tabulate import tabulate
 from foretell.models.tabulated import TabulatedCost
@@ -39,7 +39,7 @@ class OperatorTimer(Protocol):
     def timer(self, operator: Operator, load: tuple[Any, ...], machine: Machine) -> OperatorTime:
         """Seconds of one layer's operator."""
 
-    def all_reduce_s(self, num_bytes: Any, ranks: int, fused: bool = True) -> Any:
+    def all_reduce_s(self, num_bytes: Any, ranks: int) -> Any:
         """Seconds of an all-reduce within a node."""
 
     def all_gather_s(self, num_bytes: Any, ranks: int) -> Any:
@@ -99,26 +99,21 @@ def step_cost(
 
     """
     source = resolve_times(operator_times, hardware)
-    plain = roofline_cost(architecture, hardware, parallelism, precision, enforce_eager=enforce_eager)
+    plan, formats = parallelism or Parallelism(), precision or Precision()
+    layout = (architecture, hardware, plan, formats)
     if source == "roofline":
-        return plain
+        return roofline_cost(*layout, enforce_eager=enforce_eager)
+    times = operator_timer(source, hardware)
     residual = load_residual(source)
     keys = residual_keys(architecture.name, hardware.accelerator.name, engine_version)
-    cost = operator_cost(
-        architecture,
-        hardware,
-        parallelism,
-        precision,
-        times=operator_timer(source, hardware),
-        enforce_eager=enforce_eager,
-    )
+    cost = operator_cost(*layout, times=times, enforce_eager=enforce_eager)
     told = residual.errors[residual.known(keys)]
-    unmeasured = _unmeasured_error(source, architecture, hardware, parallelism, precision)
+    unmeasured = _unmeasured_error(times, *layout)
     scales = residual.terms(keys)
     if not async_scheduling:
         scales |= {name: scales[name] + more for name, more in _SYNCHRONOUS.items()}
     notes = [
-        *(note for note in plain.validity() if "default fractions" not in note),
+        *layout_notes(*layout, enforce_eager=enforce_eager),
         *_extrapolated(architecture, hardware, source, residual.known(keys), unmeasured),
     ]
     return dataclasses.replace(
@@ -159,7 +154,6 @@ def operator_cost(
     precision: Precision | None = None,
     *,
     times: OperatorTimer,
-    fused: bool = True,
     scales: Mapping[str, float] | None = None,
     enforce_eager: bool = False,
 ) -> TabulatedCost:
@@ -168,7 +162,6 @@ def operator_cost(
     Args:
         architecture, hardware, parallelism, precision: what runs on what, and how.
         times: from `operator_timer`.
-        fused: whether the all-reduces of Blackwell are fused with the norms after them.
         scales: of the cost; operators' are 1 and overheads' 0 if left out.
         enforce_eager: as in `step_cost`.
 
@@ -181,7 +174,7 @@ def operator_cost(
     def send(transfer: Transfer, x: Any) -> Any:
         num_bytes, ranks = x * transfer.bytes_per, transfer.group.ranks
         if transfer.group.nodes == 1 and transfer.operation == "all_reduce":
-            return transfer.count * times.all_reduce_s(num_bytes, ranks, fused)
+            return transfer.count * times.all_reduce_s(num_bytes, ranks)
         if transfer.group.nodes == 1 and transfer.operation == "all_gather":
             return transfer.count * times.all_gather_s(num_bytes, ranks)
         return transfer.seconds(x, link)
@@ -222,24 +215,20 @@ def operator_timer(
 
 
 def _unmeasured_error(
-    source: str,
+    times: OperatorTimer,
     architecture: Architecture,
     hardware: Hardware,
-    parallelism: Parallelism | None,
-    precision: Precision | None,
+    plan: Parallelism,
+    formats: Precision,
 ) -> float:
     """What operators that nobody timed, on this accelerator or at all, add to the error of a step."""
-    if source == "silicon":
-        from foretell.models.silicon import load_silicon
-        from foretell.models.silicon_error import borrowed_error
+    from foretell.models.curves import Curves
+    from foretell.models.silicon import Silicon
+    from foretell.models.silicon_error import borrowed_error
 
-        silicon = load_silicon(hardware.accelerator.name)
-        plan, formats = parallelism or Parallelism(), precision or Precision()
-        return borrowed_error(silicon, architecture, hardware, plan, formats)
-    from foretell.models.curves import load_curves
-
-    curves = load_curves(hardware.accelerator.name, hardware.node.intra)
-    return 0.0 if curves.measured else curves.error("gemm")
+    if isinstance(times, Silicon):
+        return borrowed_error(times, architecture, hardware, plan, formats)
+    return times.error("gemm") if isinstance(times, Curves) and not times.measured else 0.0
 
 
 def _extrapolated(

@@ -255,28 +255,17 @@ class RooflineCost:
 
     def validity(self) -> list[str]:
         """Sentences on what lies outside the range that the figures were fitted in."""
-        part, plan, precision = self.hardware.accelerator, self.parallelism, self.precision
-        notes = list(self.architecture.notes)
+        name = self.hardware.accelerator.name
+        notes = layout_notes(
+            self.architecture,
+            self.hardware,
+            self.parallelism,
+            self.precision,
+            enforce_eager=self.enforce_eager,
+        )
         if not self.efficiency.measured:
-            notes.append(f"{part.name}: no measured efficiency; the default fractions of peak are used")
-        if is_weight_only(part.peak_flops, precision.weights, precision.activations):
-            key = compute_precision(part.peak_flops, precision.weights, precision.activations)
-            why = (
-                "activations are wider" if precision.activations == key else f"{part.name} has no such units"
-            )
-            notes.append(f"{precision.weights} weights are only stored so and multiplied in {key}: {why}")
-        if plan.pipeline_parallel_size > 1:
-            notes.append(
-                "pipeline_parallel_size: prompts do not overlap between stages; prefill is pessimistic"
-            )
-        if plan.data_parallel_size > 1 and self.architecture.is_moe:
-            notes.append("data_parallel_size: other ranks are assumed to step with the same load")
-        if plan.world_size > self.hardware.node.accelerators:
-            notes.append("more than one node: links between nodes were not part of the fit")
-        if any(group.attention.linear for group in self.architecture.layers):
-            notes.append("linear attention was not part of the fit")
-        if self.enforce_eager:
-            notes.append(EAGER_NOTE)
+            place = len(self.architecture.notes)
+            notes.insert(place, f"{name}: no measured efficiency; the default fractions of peak are used")
         return notes
 
     def _driven(self, driver: str, x: Any) -> float:
@@ -299,6 +288,34 @@ class RooflineCost:
         fixed, per_entry, eager_s = self._host
         host = fixed + per_entry * entries
         return greatest(busy + (1 - self.host_overlap) * host, greatest(host, eager_s))
+
+
+def layout_notes(
+    architecture: Architecture,
+    hardware: Hardware,
+    plan: Parallelism,
+    precision: Precision,
+    *,
+    enforce_eager: bool = False,
+) -> list[str]:
+    """What is assumed of a model spread so, whatever its operators cost."""
+    part = hardware.accelerator
+    notes = list(architecture.notes)
+    if is_weight_only(part.peak_flops, precision.weights, precision.activations):
+        key = compute_precision(part.peak_flops, precision.weights, precision.activations)
+        why = "activations are wider" if precision.activations == key else f"{part.name} has no such units"
+        notes.append(f"{precision.weights} weights are only stored so and multiplied in {key}: {why}")
+    if plan.pipeline_parallel_size > 1:
+        notes.append("pipeline_parallel_size: prompts do not overlap between stages; prefill is pessimistic")
+    if plan.data_parallel_size > 1 and architecture.is_moe:
+        notes.append("data_parallel_size: other ranks are assumed to step with the same load")
+    if plan.world_size > hardware.node.accelerators:
+        notes.append("more than one node: links between nodes were not part of the fit")
+    if any(group.attention.linear for group in architecture.layers):
+        notes.append("linear attention was not part of the fit")
+    if enforce_eager:
+        notes.append(EAGER_NOTE)
+    return notes
 
 
 def roofline_cost(

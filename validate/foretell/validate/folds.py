@@ -107,7 +107,7 @@ def calibration_rows(rows: Sequence[MeasuredRow], mine: Sequence[int]) -> list[i
 
 def configuration(row: MeasuredRow) -> ServerRun:
     """What ran, whatever was measured."""
-    return dataclasses.replace(row.run, id="", version="", ttft_s=0.0, tpot_s=0.0, set_aside="")
+    return dataclasses.replace(row.run.unmeasured(), version="")
 
 
 def calibrating(rows: Sequence[MeasuredRow]) -> list[str]:

@@ -22,13 +22,12 @@ from foretell.models.tabulated import TabulatedCost
 from foretell.sim.config import EngineConfig
 from foretell.validate.backends import TunedMatrices, backend_cost
 from foretell.validate.closed_loop import Client, LoopFeatures, simulate_loop, uniform_lengths
-from foretell.validate.pools import num_blocks, pools_of, simulate_pools
+from foretell.validate.pools import engine_of, pools_of, simulate_pools
 from foretell.validate.server_runs import ServerRun
 from foretell.validate.silicon_rows import MeasuredRow
 
 Array = npt.NDArray[np.float64]
 Progress = Callable[[int, int], None]
-_MAX_MODEL_LEN = 20_000
 _TRITON_EXPERTS = "0.19.0"
 """A version of the tables whose FP8 experts on Blackwell are Triton's."""
 
@@ -99,20 +98,8 @@ def simulate_row(loop: Loop) -> LoopFeatures | str:
 def config_of(run: ServerRun) -> EngineConfig:
     """The settings of one engine, its KV cache estimated."""
     prompt, output = (sum(bounds) / 2 for bounds in (run.prompt_tokens, run.output_tokens))
-    blocks = num_blocks(
-        run,
-        run.parallelism,
-        prompt + output / 2,
-        load_hardware(run.accelerator),
-        load_architecture(run.model),
-    )
-    return EngineConfig(
-        num_gpu_blocks=blocks,
-        max_num_seqs=run.max_num_seqs,
-        max_num_batched_tokens=max(run.max_num_batched_tokens, run.max_num_seqs),
-        max_model_len=_MAX_MODEL_LEN,
-        async_scheduling=True,
-    )
+    hardware, architecture = load_hardware(run.accelerator), load_architecture(run.model)
+    return engine_of(run, run.parallelism, prompt + output / 2, hardware, architecture)
 
 
 def _cost(run: ServerRun, plan: Parallelism, operator_times: str) -> TabulatedCost:
@@ -158,8 +145,7 @@ def _operators(
 
 
 def _without_measurement(loop: Loop) -> Loop:
-    run = dataclasses.replace(loop.row.run, id="", ttft_s=0.0, tpot_s=0.0, set_aside="")
-    return dataclasses.replace(loop, row=dataclasses.replace(loop.row, run=run))
+    return dataclasses.replace(loop, row=dataclasses.replace(loop.row, run=loop.row.run.unmeasured()))
 
 
 def _order(loop: Loop) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foretell.models.residual import CLIENT, Residual
-from foretell.models.tabulated import TERMS
+from foretell.models.tabulated import OPERATORS, OVERHEADS, TERMS
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
@@ -46,18 +46,8 @@ PRIOR: Mapping[str, tuple[float, float]] = {
 }
 """(median, standard error of the logarithm) before any run: measured operators are right up to what the
 errors of their tables leave; overheads are orders of magnitude that profiles of vLLM show."""
-_OPERATORS = (
-    "gemm",
-    "gemm_compute",
-    "experts",
-    "experts_compute",
-    "prefill_attention",
-    "decode_attention",
-    "elementwise",
-    "launches",
-    "communication",
-)
-_OVERHEADS = ("layers", "prefill_layers", "step", "sequences", "client")
+_OPERATORS = tuple(name for name in OPERATORS if name != "head")
+_OVERHEADS = (*OVERHEADS, "client")
 LEVELS: Mapping[str, Mapping[str, float]] = {
     "model": {
         "experts": 0.4,

@@ -54,15 +54,22 @@ def pools_of(
     )
     prompt, answer = (float(np.mean(bounds)) for bounds in (run.prompt_tokens, run.output_tokens))
     configs = [
-        EngineConfig(
-            num_gpu_blocks=num_blocks(run, pool.parallelism, context, hardware, architecture),
-            max_num_seqs=run.max_num_seqs,
-            max_num_batched_tokens=max(run.max_num_batched_tokens, run.max_num_seqs),
-            async_scheduling=True,
-        )
+        engine_of(run, pool.parallelism, context, hardware, architecture)
         for pool, context in ((prefill, prompt), (decode, prompt + answer / 2))
     ]
     return configs[0], configs[1], transfer
+
+
+def engine_of(
+    run: ServerRun, plan: Parallelism, context_tokens: float, hardware: Hardware, architecture: Architecture
+) -> EngineConfig:
+    """The settings of one engine of a run, its KV cache estimated for requests of so many tokens."""
+    return EngineConfig(
+        num_gpu_blocks=num_blocks(run, plan, context_tokens, hardware, architecture),
+        max_num_seqs=run.max_num_seqs,
+        max_num_batched_tokens=max(run.max_num_batched_tokens, run.max_num_seqs),
+        async_scheduling=True,
+    )
 
 
 def simulate_pools(

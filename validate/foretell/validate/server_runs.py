@@ -7,6 +7,7 @@ turns a label into a configuration stands here, and none looks at the measured t
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Mapping
@@ -96,6 +97,10 @@ class ServerRun:
         """The engine's version as numbers, (0, 0) where it is not known."""
         found = re.match(r"v?(\d+)\.(\d+)", self.version)
         return (int(found[1]), int(found[2])) if found else (0, 0)
+
+    def unmeasured(self) -> ServerRun:
+        """What ran, whatever was measured."""
+        return dataclasses.replace(self, id="", ttft_s=0.0, tpot_s=0.0, set_aside="")
 
 
 def read_server_runs(path: Path) -> list[ServerRun]:
