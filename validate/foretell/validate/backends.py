@@ -67,9 +67,9 @@ class TunedMatrices:
         compute, memory = (np.minimum(a, b) for a, b in zip(time[:2], other[:2], strict=True))
         return OperatorTime(compute, memory, time.launch)
 
-    def all_reduce_s(self, num_bytes: Any, ranks: int, fused: bool = True) -> Any:
+    def all_reduce_s(self, num_bytes: Any, ranks: int) -> Any:
         """Seconds of an all-reduce within a node."""
-        return self.own.all_reduce_s(num_bytes, ranks, fused)
+        return self.own.all_reduce_s(num_bytes, ranks)
 
     def all_gather_s(self, num_bytes: Any, ranks: int) -> Any:
         """Seconds of an all-gather within a node."""
