@@ -86,6 +86,9 @@ def _config(random: random.Random, size: Size) -> EngineConfig:
         enable_prefix_caching=random.random() < 0.6,
         async_scheduling=random.random() < 0.5,
         empty_step_s=random.choice((0.0, 0.0, MILLISECOND)),
+        long_prefill_token_threshold_alone=random.random() < 0.3,
+        freed_blocks_in_line=random.random() < 0.3,
+        idle_victim_skips_next=random.random() < 0.3,
     )
 
 

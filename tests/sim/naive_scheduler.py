@@ -45,10 +45,11 @@ class Block:
 class Pool:
     """The KV blocks: a list of the free ones, next to be taken first, and an index of cached content."""
 
-    def __init__(self, num_gpu_blocks: int, caching: bool) -> None:
+    def __init__(self, num_gpu_blocks: int, caching: bool, in_line: bool = False) -> None:
         self.usable = num_gpu_blocks - 1  # one is the null block
         self.free: list[Block] = [Block() for _ in range(self.usable)]
         self.caching = caching
+        self.in_line = in_line  # whether freed blocks queue up whether they have a hash or not
         self.cached: dict[int, list[Block]] = {}  # oldest entry first
         self.evictions = 0
 
@@ -88,7 +89,7 @@ class Pool:
         for block in reversed(blocks):
             block.users -= 1
             if block.users == 0:
-                (nameless if block.name is None else self.free).append(block)
+                (nameless if block.name is None and not self.in_line else self.free).append(block)
         self.free[:0] = nameless
 
 
@@ -149,7 +150,7 @@ class Scheduler:
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
-        self.pool = Pool(config.num_gpu_blocks, config.enable_prefix_caching)
+        self.pool = Pool(config.num_gpu_blocks, config.enable_prefix_caching, config.freed_blocks_in_line)
         self.running: list[Live] = []
         self.waiting: list[Live] = []
         self.block_names: dict[Hashable, int] = {}
@@ -269,7 +270,8 @@ class Scheduler:
         budget = config.max_num_batched_tokens
         batch: dict[Live, int] = {}
         requests = len(self.running) + len(self.waiting)
-        threshold = config.long_prefill_token_threshold if requests > 1 else 0
+        alone = requests == 1 and not config.long_prefill_token_threshold_alone
+        threshold = 0 if alone else config.long_prefill_token_threshold
         if threshold and config.long_prefill_token_threshold_adaptive:
             threshold = max(threshold, budget // requests)
 
@@ -290,7 +292,9 @@ class Scheduler:
                     victim = max(self.running, key=lambda r: (r.call.priority, r.call.arrival_s))
                 else:
                     victim = self.running[-1]
-                if self.running.index(victim) < index:
+                if self.running.index(victim) < index and (
+                    victim in batch or not config.idle_victim_skips_next
+                ):
                     index -= 1
                 budget += batch.pop(victim, 0)
                 self.preempt(victim)

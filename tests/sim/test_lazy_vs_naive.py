@@ -44,6 +44,9 @@ def features(case: Case, run: NaiveRun) -> dict[str, bool]:
         "adaptive threshold": config.long_prefill_token_threshold_adaptive,
         "watermark": config.watermark_blocks > 0,
         "no reservation": not config.scheduler_reserve_full_isl,
+        "threshold for who is alone": config.long_prefill_token_threshold_alone
+        and config.long_prefill_token_threshold > 0,
+        "eviction in line": config.freed_blocks_in_line and run.evictions > 0,
         "asynchronous": config.async_scheduling,
         "asynchronous preemption": config.async_scheduling and preempted,
         "token after preemption": run.delivered_while_waiting > 0,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 SPECULATIVE_METHODS = ("ngram", "draft_model", "eagle", "mtp")
+OLD_WAYS = ("long_prefill_token_threshold_alone", "freed_blocks_in_line", "idle_victim_skips_next")
+"""The fields of `EngineConfig` that say what an older version does otherwise than the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +16,8 @@ class EngineConfig:
     """The settings of one vLLM engine that its scheduler reads.
 
     Defaults are those of vLLM 0.32's scheduler where the device does not decide, with prefix caching
-    and asynchronous scheduling off; presets (`foretell list presets`) give a server's.
+    and asynchronous scheduling off; presets (`foretell list presets`) give a server's. The last three
+    are no settings of vLLM but what older versions do; their presets switch them on (docs/versions.md).
 
     Attributes:
         num_gpu_blocks: KV blocks of the pool, the reserved null block among them (as vLLM logs it).
@@ -36,11 +39,17 @@ class EngineConfig:
             another number a sliding window in tokens. All groups take blocks from one pool.
         num_speculative_tokens: draft tokens that each decode step verifies; 0 is no speculation.
         speculative_method: who drafts. All but "ngram" keep KV of their own for the drafts to come.
+        long_prefill_token_threshold_alone: that limit holds for a request alone in the engine, too (0.30).
+        freed_blocks_in_line: a freed block that nobody can hit is used again after those that were free
+            before, as all others are, not ahead of them (0.19).
+        idle_victim_skips_next: under the priority policy a preemption of somebody who has no part in the
+            step makes the step pass over the request behind the one that needed the blocks (0.19).
 
     Raises:
         ValueError: a setting is out of range, or two contradict each other as vLLM has it.
 
-    Source: vLLM 0.32, vllm/config/scheduler.py and vllm/config/cache.py (read 2026-11).
+    Source: vLLM 0.32, vllm/config/scheduler.py and vllm/config/cache.py; 0.31, 0.30 and 0.19,
+    vllm/v1/core/ (read 2026-11).
 
     """
 
@@ -61,6 +70,9 @@ class EngineConfig:
     kv_cache_groups: tuple[int, ...] = (0,)
     num_speculative_tokens: int = 0
     speculative_method: Literal["ngram", "draft_model", "eagle", "mtp"] = "ngram"
+    long_prefill_token_threshold_alone: bool = False
+    freed_blocks_in_line: bool = False
+    idle_victim_skips_next: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (

@@ -159,7 +159,7 @@ class Engine:
         self.most = config.most_tokens
         self.prefix = config.enable_prefix_caching
         self.pool: BlockPool = (
-            PrefixPool(usable, config.block_size, self)
+            PrefixPool(usable, config.block_size, self, config.freed_blocks_in_line)
             if self.prefix
             else BlockCounter(usable, config.block_size)
         )

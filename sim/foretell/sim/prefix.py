@@ -1,11 +1,11 @@
 """KV blocks under prefix caching: vLLM's hits and its eviction order, kept as runs of blocks.
 
 vLLM keeps a queue of free blocks. Those without a hash stand in front, where only their number
-matters; behind them stand hashed ones, each request's from its last block to its first, in the
-order in which requests let go. Blocks are hashed, hit and freed in stretches, so the queue is kept
-as *parts*: stretches of consecutive blocks of one stream, with one reference count. A part is cut
-where a hit ends inside it and eaten from its high end where blocks are evicted, so that the work is
-proportional to the number of requests, not of blocks.
+matters (in older versions, where they were freed); behind them stand hashed ones, each request's
+from its last block to its first, in the order in which requests let go. Blocks are hashed, hit and
+freed in stretches, so the queue is kept as *parts*: stretches of consecutive blocks of one stream,
+with one reference count. A part is cut where a hit ends inside it and eaten from its high end where
+blocks are evicted, so that the work is proportional to the number of requests, not of blocks.
 """
 
 from __future__ import annotations
@@ -69,28 +69,21 @@ class PrefixPool:
         blocks: usable blocks (the null block not counted).
         block_size: tokens a block.
         engine: whose step counter dates the hashes, and which knows how far a decoding request is.
+        in_line: freed blocks without a hash go to the end of the queue too (`freed_blocks_in_line`).
 
     Source: vLLM 0.32, v1/core/block_pool.py and kv_cache_manager.py (read 2026-11); tested batch for
     batch against recordings of the real one.
 
     """
 
-    __slots__ = (
-        "_blank",
-        "_engine",
-        "_head",
-        "_root",
-        "_tail",
-        "block_size",
-        "free",
-        "growing",
-    )
+    __slots__ = "_blank", "_engine", "_head", "_in_line", "_root", "_tail", "block_size", "free", "growing"
 
-    def __init__(self, blocks: int, block_size: int, engine: Engine) -> None:
+    def __init__(self, blocks: int, block_size: int, engine: Engine, in_line: bool = False) -> None:
         self.free = blocks
         self.block_size = block_size
         self.growing = False
-        self._blank = blocks  # free blocks without a hash: always in front
+        self._blank = blocks  # free blocks without a hash in front of all others
+        self._in_line = in_line
         self._engine = engine
         self._root = _Stream()
         self._head = _Part(None, 0, 0, 0, 0)
@@ -122,9 +115,7 @@ class PrefixPool:
                     j = hit[2]
                     if not hit[0].ref:
                         idle += j - hit[1]
-            if j < stop:
-                break
-            if j >= limit:
+            if j < stop or j >= limit:
                 break
         return j, idle
 
@@ -162,7 +153,8 @@ class PrefixPool:
                 return
             blocks -= size
             _unlink(part)
-            part.stream.parts.remove(part)
+            if part.stream is not None:
+                part.stream.parts.remove(part)
 
     def hash(self, request: Request, tokens: int) -> None:
         """The full blocks among the request's first `tokens` tokens can be hit from now on."""
@@ -245,8 +237,11 @@ class PrefixPool:
                 if stream.writers and request in stream.writers:
                     stream.writers.remove(request)
         blank = -(-computed // self.block_size) - table.grown
-        self._blank += blank
         self.free += blank
+        if not self._in_line:
+            self._blank += blank
+        elif blank:
+            self._queue_blank(blank)
         for part, hi in reversed(table.held):
             if part.hi == hi:
                 pieces = (part,)
@@ -302,6 +297,14 @@ class PrefixPool:
                 if last.born < part.born:
                     part.born = last.born
         _link(part, self._tail)
+
+    def _queue_blank(self, blocks: int) -> None:
+        """Put free blocks without a hash at the end of the queue: a part of no stream."""
+        last = self._tail.before
+        if last is not self._head and last.stream is None:
+            last.hi += blocks
+        else:
+            _link(_Part(None, 0, blocks, 0, 0), self._tail)
 
     def _cut(self, part: _Part, at: int) -> _Part:
         """Cut a held part in two; its holders keep both. Returns the high one."""

@@ -244,7 +244,7 @@ def _plan_step(
 def _threshold(engine: Engine) -> int:
     """The most tokens of one prompt in this step, 0 for no limit."""
     requests = len(engine.running) + engine.n_waiting + engine.n_receiving
-    if requests <= 1:
+    if requests <= 1 and not engine.config.long_prefill_token_threshold_alone:
         return 0
     if engine.config.long_prefill_token_threshold_adaptive:
         return max(engine.long_prefill, engine.max_tokens // requests)

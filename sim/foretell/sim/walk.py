@@ -159,9 +159,9 @@ def running_pass(engine: Engine, threshold: int) -> tuple[Batch, list[Request], 
                 victim = order[-1]
             at = order.index(victim)
             del order[at]
-            if at < i:
-                i -= 1
             given = entries.pop(victim, (0, 0))[0]
+            if at < i and (given or not engine.config.idle_victim_skips_next):
+                i -= 1
             budget += given
             preempt(engine, victim, given)
             preempted = True
