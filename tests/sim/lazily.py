@@ -23,19 +23,7 @@ def lazy_simulate(
 ) -> NaiveRun:
     """Serve the calls with foretell's engine. Blocks used and loads of the steps are left at nought."""
     run = NaiveRun()
-    requests = {
-        call.id: Request(
-            call.id,
-            call.arrival_s,
-            call.prompt_tokens,
-            call.output_tokens,
-            priority=call.priority,
-            segments=call.segments,
-            stop_token=call.stop_token,
-            cancel_s=(cancels or {}).get(call.id, math.inf),
-        )
-        for call in calls
-    }
+    requests = {call.id: call.request((cancels or {}).get(call.id, math.inf)) for call in calls}
     for call in calls:
         if call.transfer_s is not None:
             requests[call.id].state = REMOTE

@@ -1,20 +1,22 @@
-"""The reference engine: a naive scheduler, driven step by step.
+"""The reference engine: the stepwise scheduler, driven in time by the plainest possible loop.
 
-It is written to be checked by eye against the semantics, not to be fast. The lazy engine must produce
-the same batches and the same times. Checked step by step, synchronous and asynchronous, against
-vLLM 0.32's own Scheduler, AsyncScheduler and KVCacheManager on tens of thousands of random scenarios.
+The lazy engine must produce the same batches and the same times. The scheduler is checked step by step
+against vLLM 0.32's own Scheduler, AsyncScheduler and KVCacheManager on tens of thousands of random scenarios.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
 from foretell.models.stepcost import StepLoad
 from foretell.sim.config import EngineConfig
-from naive_scheduler import Call, Entry, Live, Scheduler
+from foretell.sim.request import Request
+from foretell.sim.stepwise_requests import Entry, Live
+from foretell.sim.stepwise_scheduler import Scheduler
 
 __all__ = ["BatchRow", "Call", "LivelockError", "NaiveRun", "Step", "naive_simulate"]
 
@@ -25,6 +27,49 @@ class LivelockError(RuntimeError):
     It takes the priority policy, two requests of equal priority and arrival (the victim is then the
     first of them, even if it is the older one), and prompts admitted without reserving their blocks.
     """
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a client asks for; `segments`, `stop_token` and `accepted` are those of foretell's Request.
+
+    With `transfer_s` the KV of its prompt was computed elsewhere, and comes so long after it got blocks;
+    with `sampled` so was its first token. With `held_s` its blocks stay taken so long after it finished.
+    """
+
+    id: str
+    arrival_s: float
+    prompt_tokens: int
+    output_tokens: int
+    priority: int = 0
+    segments: tuple[tuple[Hashable, int], ...] = ()
+    stop_token: bool = False
+    accepted: tuple[int, ...] = ()
+    transfer_s: float | None = None
+    sampled: bool = False
+    held_s: float | None = None
+
+    def request(self, cancel_s: float = math.inf) -> Request:
+        """The same for foretell's engines."""
+        return Request(
+            self.id,
+            self.arrival_s,
+            self.prompt_tokens,
+            self.output_tokens,
+            priority=self.priority,
+            segments=self.segments,
+            stop_token=self.stop_token,
+            accepted=self.accepted,
+            cancel_s=cancel_s,
+        )
+
+    def live(self, config: EngineConfig) -> Live:
+        """The same for the scheduler."""
+        live = Live(self.request(), config)
+        live.kv = "local" if self.transfer_s is None else "remote"
+        live.known += self.sampled
+        live.holds = self.held_s is not None
+        return live
 
 
 BatchRow = tuple[str, int, int]
@@ -96,8 +141,11 @@ def naive_simulate(
     depth = 2 if config.async_scheduling else 1
     run = NaiveRun()
     scheduler = Scheduler(config)
+    pool = scheduler.memory.pool
     coming = deque(sorted(calls, key=lambda call: call.arrival_s))
+    asked = {call.id: call for call in calls}
     inside: dict[str, Live] = {}
+    admitted: set[str] = set()
     cancelling = sorted([call.id for call in coming if call.id in cancels], key=lambda id: cancels[id])
     in_flight: deque[tuple[float, list[Entry]]] = deque()
     now = device_free = 0.0
@@ -107,8 +155,8 @@ def naive_simulate(
         for event in sorted(e for e in handed if e[0] <= now):
             handed.remove(event)
             live = event[2]
-            if live.call.id in scheduler.held:
-                scheduler.pool.give_back(scheduler.held.pop(live.call.id))
+            if live in scheduler.held:
+                scheduler.memory.give_back(scheduler.held.pop(live))
             elif live.kv == "receiving" and not live.gone:
                 live.kv = "received"
         while coming and coming[0].arrival_s <= now:
@@ -121,7 +169,7 @@ def naive_simulate(
             elif config.rejects(call.prompt_tokens, call.output_tokens) is not None:
                 run.status[call.id] = "rejected"
             else:
-                inside[call.id] = Live(call, config)
+                inside[call.id] = call.live(config)
                 scheduler.add(inside[call.id])
 
     def next_event() -> float:
@@ -135,18 +183,19 @@ def naive_simulate(
                 scheduler.remove(inside[id])
                 run.status[id] = "cancelled"
 
-    def sampled(live: Live) -> None:
+    def sampled(live: Live, tokens: int) -> None:
         nonlocal idle_steps
         idle_steps = 0
-        id = live.call.id
-        run.token_s[id].append(now)
+        id = live.request.id
+        run.token_s[id] += [now] * tokens
         run.first_token_s.setdefault(id, now)
         run.delivered_while_waiting += live not in scheduler.running
         if live.known == live.total:
             run.finish_s[id] = now
             run.status[id] = "finished"
-            if live.call.held_s is not None:
-                handed.append((now + live.call.held_s, next(order), live))
+            held_s = asked[id].held_s
+            if held_s is not None:
+                handed.append((now + held_s, next(order), live))
 
     while True:
         join()
@@ -160,24 +209,26 @@ def naive_simulate(
 
         batch = scheduler.schedule() if unfinished else []
         for live in scheduler.wanted_now:
-            assert live.call.transfer_s is not None
-            live.admitted_once = True
-            run.cached_tokens[live.call.id] = live.computed
-            handed.append((now + live.call.transfer_s, next(order), live))
+            transfer_s = asked[live.request.id].transfer_s
+            assert transfer_s is not None
+            admitted.add(live.request.id)
+            run.cached_tokens[live.request.id] = live.computed
+            handed.append((now + transfer_s, next(order), live))
         preemptions += len(scheduler.preempted_now)
         idle_steps += 1
         if idle_steps > patience:
             raise LivelockError(f"no token in the last {patience} steps, at {now}")
         if batch:
             for entry in batch:
-                if not entry.live.admitted_once:
-                    entry.live.admitted_once = True
-                    run.cached_tokens[entry.live.call.id] = entry.computed_before
+                id = entry.live.request.id
+                if id not in admitted:
+                    admitted.add(id)
+                    run.cached_tokens[id] = entry.computed_before
             load = load_of(batch)
             start = max(now, device_free)
             device_free = start + cost(*load)
-            rows = [(e.live.call.id, e.tokens, e.computed_before) for e in batch]
-            used = scheduler.pool.usable - len(scheduler.pool.free)
+            rows = [(e.live.request.id, e.tokens, e.computed_before) for e in batch]
+            used = pool.usable - pool.free
             run.steps.append(Step(start, device_free, rows, used, preemptions, load))
             preemptions = 0
             in_flight.append((device_free, batch))
@@ -200,8 +251,8 @@ def naive_simulate(
         if not batch and (scheduler.running or any(live.kv != "receiving" for live in scheduler.waiting)):
             now += config.empty_step_s
 
-    run.evictions = scheduler.pool.evictions
+    run.evictions = pool.evictions
     for id, live in inside.items():
-        run.n_preemptions[id] = live.preemptions
-    assert len(scheduler.pool.free) == scheduler.pool.usable, "a block was lost"
+        run.n_preemptions[id] = live.request.n_preemptions
+    assert pool.free == pool.usable, "a block was lost"
     return run

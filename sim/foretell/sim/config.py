@@ -104,6 +104,8 @@ class EngineConfig:
                 f"speculative_method: {self.speculative_method!r} is not one of "
                 f"{', '.join(SPECULATIVE_METHODS)}"
             )
+        if self.num_speculative_tokens:
+            self._check_speculation()
         if self.max_num_batched_tokens < self.max_num_seqs:
             raise ValueError(
                 f"max_num_batched_tokens: {self.max_num_batched_tokens} is less than max_num_seqs "
@@ -114,6 +116,23 @@ class EngineConfig:
                 f"max_num_batched_tokens: {self.max_num_batched_tokens} is less than max_model_len "
                 f"{self.max_model_len} and enable_chunked_prefill is off; raise it to at least "
                 f"{self.max_model_len}, lower max_model_len, or allow chunked prefill"
+            )
+
+    def _check_speculation(self) -> None:
+        if self.async_scheduling and self.speculative_method == "ngram":
+            raise ValueError(
+                "async_scheduling: True with speculative_method ngram, which vLLM refuses; turn it off"
+            )
+        entry = 1 + self.num_speculative_tokens
+        if self.max_num_batched_tokens < entry + self.draft_slots:
+            raise ValueError(
+                f"max_num_batched_tokens: {self.max_num_batched_tokens} is less than one entry of "
+                f"num_speculative_tokens needs; raise it to at least {entry + self.draft_slots}"
+            )
+        if 0 < self.long_prefill_token_threshold < entry:
+            raise ValueError(
+                f"long_prefill_token_threshold: {self.long_prefill_token_threshold} cuts entries of "
+                f"num_speculative_tokens, on which vLLM fails; set it to 0 or at least {entry}"
             )
 
     @property
@@ -128,8 +147,38 @@ class EngineConfig:
 
     @property
     def most_tokens(self) -> int:
-        """Prompt and answer tokens of one request that the pool can hold; the last one is never computed."""
+        """Prompt and answer tokens of one request that the pool can hold, with full attention in one group.
+
+        The last one is never computed.
+        """
         return (self.num_gpu_blocks - 1) * self.block_size + 1
+
+    @property
+    def num_lookahead_tokens(self) -> int:
+        """Tokens behind those of a step that need a place too: the drafter writes its KV there."""
+        return self.num_speculative_tokens if self.speculative_method != "ngram" else 0
+
+    @property
+    def draft_slots(self) -> int:
+        """Tokens of the budget that each entry takes for the drafter (vLLM: draft slots)."""
+        return int(self.num_speculative_tokens > 0 and self.speculative_method == "draft_model")
+
+    @property
+    def drops_last_hit(self) -> bool:
+        """Whether a hit's last block is computed again, for a drafter that reads the model's states."""
+        return self.num_speculative_tokens > 0 and self.speculative_method in ("eagle", "mtp")
+
+    def window_blocks(self, window: int) -> int:
+        """Blocks that a request holds at most in a group of this window, as vLLM counts them to admit it."""
+        in_flight = self.max_num_batched_tokens * (1 + self.async_scheduling)
+        return -(-min(window - 1 + in_flight, self.max_model_len) // self.block_size) + 1
+
+    def _most_blocks(self, total: int) -> int:
+        """Blocks that a request of so many tokens may come to hold; its last token is never computed."""
+        drafts = self.num_speculative_tokens * (1 + self.async_scheduling) + self.num_lookahead_tokens
+        blocks = -(-min(total - 1 + drafts, self.max_model_len) // self.block_size)
+        ahead = -(-self.num_lookahead_tokens // self.block_size)
+        return sum(min(blocks, self.window_blocks(w) + ahead) if w else blocks for w in self.kv_cache_groups)
 
     def rejects(self, prompt_tokens: int, output_tokens: int) -> str | None:
         """Why a request can never be served by this engine, or None if it can.
@@ -138,9 +187,8 @@ class EngineConfig:
         """
         if prompt_tokens >= self.max_model_len:
             return f"prompt of {prompt_tokens} tokens leaves no room in max_model_len {self.max_model_len}"
-        total = min(prompt_tokens + output_tokens, self.max_model_len)
-        if total > self.most_tokens:
-            blocks = -(-(total - 1) // self.block_size)
+        blocks = self._most_blocks(min(prompt_tokens + output_tokens, self.max_model_len))
+        if blocks >= self.num_gpu_blocks:
             return f"needs {blocks} KV blocks, the pool has {self.num_gpu_blocks - 1}"
         return None
 
