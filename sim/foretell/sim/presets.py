@@ -1,18 +1,23 @@
-"""Engine presets: the settings that a version of vLLM comes to on an accelerator when nobody gives them."""
+"""Engine presets: the settings that a version of vLLM comes to on an accelerator when nobody gives them.
+
+A preset also says what its version does otherwise than the newest (`OLD_WAYS` among its settings), and
+which settings of foretell it does not have ("unsupported").
+"""
 
 from __future__ import annotations
 
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
 from foretell.models.catalogue import check_keys, read_file, unknown_name
+from foretell.models.engine_memory import version_tuple
 from foretell.models.hardware import Accelerator
-from foretell.sim.config import EngineConfig
+from foretell.sim.config import OLD_WAYS, EngineConfig
 
 DEFAULT_PRESET = "vllm-0.32-server"
 _GIB = 2**30
@@ -114,14 +119,17 @@ def load_preset(name: str) -> dict[str, Any]:
     else:
         raise ValueError(unknown_name("preset", name, list_presets()))
     required = ["name", "engine_version", "settings", "devices"]
-    check_keys(record, required, ["description", "sources"], f"preset {name}")
+    check_keys(record, required, ["description", "sources", "unsupported"], f"preset {name}")
     if not isinstance(record["engine_version"], str):
         version = record["engine_version"]
         raise ValueError(f'preset {name}, engine_version: {version!r} is not text such as "0.32"')
     settings = [field.name for field in fields(EngineSettings)]
-    check_keys(record["settings"], [], settings, f"preset {name}, settings")
+    check_keys(record["settings"], [], [*settings, *OLD_WAYS], f"preset {name}, settings")
     for device in record["devices"]:
         check_keys(device, [], [*_DEVICE_KEYS, *settings], f"preset {name}, devices")
+    unknown = set(record.get("unsupported", ())) - {field.name for field in fields(EngineConfig)}
+    if unknown:
+        raise ValueError(f"preset {name}, unsupported: {sorted(unknown)[0]!r} is no setting of an engine")
     return record
 
 
@@ -132,7 +140,8 @@ def resolve_settings(
 
     max_model_len and num_gpu_blocks are there only if given: they depend on the model and its memory.
     As in vLLM, a derived max_num_seqs never exceeds max_num_batched_tokens, and without chunked prefill
-    a token budget that nobody gave is left out here: it becomes max_model_len.
+    a token budget that nobody gave is left out here: it depends on max_model_len (`engine_config`).
+    What `engine_config` needs for that stands under "derived": the batch limits that nobody gave.
 
     Args:
         engine: what the user said.
@@ -140,32 +149,42 @@ def resolve_settings(
         world_size: tensor × pipeline parallel ranks of an engine.
 
     Raises:
-        ValueError: unknown or malformed preset, or no device of it fits.
+        ValueError: unknown or malformed preset, no device of it fits, or a setting that its version of
+            vLLM does not have.
 
     """
     preset = load_preset(engine.preset)
     device = _device(preset, accelerator)
+    given = engine.given()
+    for name in preset.get("unsupported", ()):
+        if name in given:
+            raise ValueError(
+                f"{name}: foretell has no such setting for vLLM {preset['engine_version']} "
+                f"(preset {preset['name']}); drop it, or take a newer preset"
+            )
     resolved: dict[str, Any] = dict(preset["settings"])
     resolved |= {key: value for key, value in device.items() if key not in _DEVICE_KEYS}
     factor = world_size if device.get("times_world_size") else 1
     if engine.performance_mode == "throughput":
         factor *= 2
+    derived = {}
     for name in ("max_num_seqs", "max_num_batched_tokens"):
-        if name in resolved:
-            resolved[name] *= factor
-    given = engine.given()
-    resolved |= given
-    if "max_num_seqs" not in given and "max_num_seqs" in resolved and "max_num_batched_tokens" in resolved:
+        if name in resolved and name not in given:
+            derived[name] = resolved[name] * factor
+    resolved |= derived | given
+    if "max_num_seqs" in derived and "max_num_batched_tokens" in resolved:
         resolved["max_num_seqs"] = min(resolved["max_num_seqs"], resolved["max_num_batched_tokens"])
-    if not resolved.get("enable_chunked_prefill", True) and "max_num_batched_tokens" not in given:
+    if not resolved.get("enable_chunked_prefill", True) and "max_num_batched_tokens" in derived:
         del resolved["max_num_batched_tokens"]
-    return resolved
+    return resolved | {"derived": derived}
 
 
 def engine_config(resolved: Mapping[str, Any], *, num_gpu_blocks: int, max_model_len: int) -> EngineConfig:
     """Make the engine's configuration of resolved settings.
 
-    Without chunked prefill the token budget, when nobody gave it, is max_model_len, as in vLLM.
+    Batch limits that nobody gave follow max_model_len as in vLLM: the token budget is at least that long
+    without chunked prefill, at most as long as max_num_seqs requests of that length, and max_num_seqs is
+    at most the budget.
 
     Raises:
         ValueError: see `EngineConfig`.
@@ -173,8 +192,40 @@ def engine_config(resolved: Mapping[str, Any], *, num_gpu_blocks: int, max_model
     """
     known = {field.name for field in fields(EngineConfig)}
     values = {name: value for name, value in resolved.items() if name in known}
-    values.setdefault("max_num_batched_tokens", max_model_len)
+    derived = resolved.get("derived", {})
+    values |= derived
+    budget = values.setdefault("max_num_batched_tokens", max_model_len)
+    if "max_num_batched_tokens" in derived:
+        if not values.get("enable_chunked_prefill", True):
+            budget = max(budget, max_model_len)
+        if "max_num_seqs" in values:
+            budget = min(budget, values["max_num_seqs"] * max_model_len)
+        values["max_num_batched_tokens"] = budget
+    if "max_num_seqs" in derived:
+        values["max_num_seqs"] = min(derived["max_num_seqs"], budget)
     return EngineConfig(**values | {"num_gpu_blocks": num_gpu_blocks, "max_model_len": max_model_len})
+
+
+def as_version(config: EngineConfig, version: str) -> EngineConfig:
+    """Return the same settings under a version's ways: its semantic switches on, what it lacks off.
+
+    Args:
+        config: an engine's settings.
+        version: of vLLM, such as "0.30" or "0.30.0"; one that is newer than all presets is taken as
+            the newest of them.
+
+    Raises:
+        ValueError: not a version, or none of a preset.
+
+    """
+    presets = {version_tuple(r["engine_version"]): r for r in map(load_preset, list_presets())}
+    preset = presets.get(min(version_tuple(version), max(presets)))
+    if preset is None:
+        known = ", ".join(f"{major}.{minor}" for major, minor in sorted(presets))
+        raise ValueError(f"vLLM {version}: no preset says what it does otherwise; there are {known}")
+    ways = {name: preset["settings"].get(name, False) for name in OLD_WAYS}
+    default = {field.name: field.default for field in fields(EngineConfig)}
+    return replace(config, **ways, **{name: default[name] for name in preset.get("unsupported", ())})
 
 
 def _device(preset: Mapping[str, Any], accelerator: Accelerator | None) -> Mapping[str, Any]:

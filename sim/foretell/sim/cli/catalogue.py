@@ -218,6 +218,8 @@ def _show_preset(name: str) -> Iterator[str]:
     yield f"{record['name']}: {record.get('description', '')}"
     for key, value in record["settings"].items():
         yield f"  {key:<28} {value}"
+    if "unsupported" in record:
+        yield f"  {'not there':<28} {', '.join(record['unsupported'])}"
     for device in record["devices"]:
         conditions = {key: device[key] for key in ("name_has", "name_has_not", "memory_GiB") if key in device}
         words = ", ".join(f"{key} {value}" for key, value in conditions.items()) or "any other accelerator"
