@@ -52,7 +52,8 @@ def forecast_dict(forecast: Forecast, *, detailed: bool = False) -> dict[str, An
         "schema_version": SCHEMA_VERSION,
         "tool": "foretell",
         "tool_version": tool_version(),
-        "boundary": "engine",
+        "boundary": "engine" if scenario.client is None else "client",
+        "boundaries": dict(_boundaries(scenario.client is not None)),
         "scenario": scenario.to_dict(),
         "seed": scenario.seed,
         "replications": scenario.replications,
@@ -86,6 +87,13 @@ def forecast_dict(forecast: Forecast, *, detailed: bool = False) -> dict[str, An
     return result | _lists(forecast) if detailed else result
 
 
+def _boundaries(client: bool) -> Iterator[tuple[str, str]]:
+    """On which side each kind of figure lies; gaps and what is said of the engines stay the engine's."""
+    for name in ("ttft", "tpot", "e2e", "throughput", "goodput"):
+        yield name, "client" if client else "engine"
+    yield from (("itl", "engine"), ("engines", "engine"))
+
+
 def settings(part: Any) -> dict[str, Any]:
     """Every setting of like engines, resolved, with how many there are."""
     import dataclasses
@@ -111,7 +119,7 @@ def _milliseconds(forecast: Forecast) -> Iterator[tuple[str, float | int | None]
 
 
 def _lists(forecast: Forecast) -> dict[str, Any]:
-    run = forecast.run
+    run = forecast.client_run
     served = run.status == metrics.FINISHED
     return {
         "input_lens": run.prompt_tokens[served].tolist(),

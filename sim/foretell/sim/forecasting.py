@@ -24,6 +24,7 @@ from foretell.sim import apart, metrics
 from foretell.sim.apart import DisaggregatedDeployment, deploy_disaggregated
 from foretell.sim.bounds import FIGURES as BOUND_FIGURES
 from foretell.sim.bounds import bound_shares
+from foretell.sim.client import at_client, at_engine
 from foretell.sim.deployment import Deployment, EnginePart, deploy
 from foretell.sim.intervals import Estimate, chance_below, estimate
 from foretell.sim.objectives import Objective, limits_of, objectives_from_mapping, request_limits
@@ -93,6 +94,12 @@ class Forecast:
     def met(self) -> bool:
         """Whether every objective is met (true without objectives)."""
         return all(verdict.met for verdict in self.verdicts)
+
+    @property
+    def client_run(self) -> Run:
+        """The records of replication 0 as the scenario's client sees them; `run` if it has none."""
+        client = self.scenario.client
+        return self.run if client is None else at_client(self.run, client, self.trace)
 
     @property
     def calls(self) -> Any:
@@ -208,12 +215,12 @@ class _Job:
             run = self.simulate(
                 trace, {id(p): p for p in parts}, routing_seed, _part_of(tick, 0, todo, len(trace))
             )
-            nominal = drawn = self.figures(run, {id(p): p for p in parts})
+            nominal = drawn = self.figures(run, trace, {id(p): p for p in parts})
         if uncertain:
             rng = np.random.default_rng(draw_seed)
             changed = {id(p): _drawn(p, rng) for p in parts}
             other = self.simulate(trace, changed, routing_seed, _part_of(tick, todo - 1, todo, len(trace)))
-            drawn = self.figures(other, changed)
+            drawn = self.figures(other, trace, changed)
         assert drawn is not None
         return _Result(nominal, drawn, run if index == 0 else None)
 
@@ -240,6 +247,8 @@ class _Job:
         tick: Callable[[int], None] | None,
     ) -> Run:
         """Simulate with these in place of the deployment's parts."""
+        if self.scenario.client is not None:
+            trace = at_engine(trace, self.scenario.client)
         if isinstance(self.deployment, DisaggregatedDeployment):
             return self.deployment.simulate(trace, parts, seed, tick)
         engines = [parts[id(part)] for part in self.deployment.engines]
@@ -254,15 +263,17 @@ class _Job:
             progress=tick,
         )
 
-    def figures(self, run: Run, parts: dict[int, EnginePart]) -> dict[str, float]:
+    def figures(self, run: Run, trace: Trace, parts: dict[int, EnginePart]) -> dict[str, float]:
         """Give every figure of a run."""
         warmup = self.scenario.workload.warmup_s
+        client = self.scenario.client
+        seen = run if client is None else at_client(run, client, trace)
         engines = [parts[id(part)] for part in self.deployment.engines]
         energy = energy_J(run, engines, [part.cost for part in engines])
         return {
-            **metrics.latencies(run, self.percentiles, warmup),
-            **metrics.throughput(run, self.limits, warmup),
-            **metrics.per_accelerator(run, self.deployment.accelerators, warmup),
+            **metrics.latencies(seen, self.percentiles, warmup),
+            **metrics.throughput(seen, self.limits, warmup),
+            **metrics.per_accelerator(seen, self.deployment.accelerators, warmup),
             **metrics.engines(run),
             **bound_shares(run, [part.cost for part in engines]),
             **apart.pool_figures(run),

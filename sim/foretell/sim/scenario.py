@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
+from foretell.sim.client import Client
 from foretell.sim.presets import EngineSettings
 from foretell.sim.strategies import Disaggregated, KVLink, Strategy, strategy_from_mapping
 
@@ -203,6 +204,7 @@ class Scenario:
             `Disaggregated`.
         objectives: limits by metric, as in {"ttft_p99": "<= 1 s"}; see `foretell.sim.objectives`.
         goodput: per-request limits, as in {"ttft": "500 ms"}; the objectives' own when empty.
+        client: the way to the engine and back; latencies, rates and goodput are then the client's.
         seed: of all randomness.
         replications: runs with seeds of their own, from which intervals are made.
 
@@ -216,6 +218,7 @@ class Scenario:
     strategy: Mapping[str, Any] = field(default_factory=lambda: {"name": "single"})
     objectives: Mapping[str, str] = field(default_factory=dict)
     goodput: Mapping[str, str] = field(default_factory=dict)
+    client: Client | None = None
     seed: int = 0
     replications: int = 8
 

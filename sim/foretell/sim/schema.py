@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from foretell.sim.client import Client, load_client
 from foretell.sim.presets import EngineSettings
 from foretell.sim.scenario import Pool, ReplicaGroup, Scenario, Workload
 
@@ -67,6 +68,8 @@ def load_values(file: Path) -> dict[str, Any]:
         for place in (pool, *(groups if isinstance(groups, list) else ())):
             if isinstance(place, dict) and isinstance(place.get("calibration"), str):
                 place["calibration"] = str(file.parent / Path(place["calibration"]).expanduser())
+    if isinstance(values.get("client"), str) and values["client"].endswith(".toml"):
+        values["client"] = str(file.parent / Path(values["client"]).expanduser())
     return values
 
 
@@ -135,6 +138,8 @@ def _spelled_out(values: Mapping[str, Any]) -> dict[str, Any]:
             else pool
             for name, pool in pools.items()
         }
+    if isinstance(result.get("client"), str):
+        result["client"] = dataclasses.asdict(load_client(result["client"]))
     for name in ("objectives", "goodput"):
         limits = result.get(name)
         if isinstance(limits, dict):
@@ -146,7 +151,7 @@ def _spelled_out(values: Mapping[str, Any]) -> dict[str, Any]:
 def _adapter() -> TypeAdapter[Scenario]:
     from pydantic import TypeAdapter
 
-    for spec in (Workload, EngineSettings, ReplicaGroup, Pool, Scenario):
+    for spec in (Workload, EngineSettings, ReplicaGroup, Pool, Client, Scenario):
         # Without this, pydantic takes unknown keys of stdlib dataclasses and says nothing.
         setattr(spec, "__pydantic_config__", {"extra": "forbid"})  # noqa: B010  (not a declared attribute)
     return TypeAdapter(Scenario)
@@ -192,6 +197,8 @@ def _spec_at(path: Sequence[str | int]) -> type[Any]:
     kinds: dict[int, type[Any]] = {0: Scenario, 2: Pool, 4: ReplicaGroup}
     if path and path[-1] == "engine":
         return EngineSettings
+    if path and path[0] == "client":
+        return Client
     return Workload if path and path[0] == "workload" else kinds.get(len(path), Scenario)
 
 

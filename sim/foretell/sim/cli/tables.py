@@ -78,9 +78,21 @@ def show_forecast(forecast: Forecast, console: Console | None = None) -> None:
         if n > 1
         else ""
     )
-    out.print(Text(f"{about}Times are the engine's: without HTTP, tokenising and detokenising.", style="dim"))
+    out.print(Text(about + _side(forecast), style="dim"))
     for note in forecast.notes:
         out.print(Text(f"- {note}", style="dim"))
+
+
+def _side(forecast: Forecast) -> str:
+    """Say on which side of the boundary the figures lie."""
+    client = forecast.scenario.client
+    if client is None:
+        return "Times are the engine's: without HTTP, tokenising and detokenising."
+    whose = f" ({client.source}, {client.date})" if client.source else ""
+    return (
+        f"TTFT, TPOT, E2E, rates and goodput are the client's{whose}; gaps and what is said of the engines "
+        "are the engine's."
+    )
 
 
 def _headline(forecast: Forecast) -> Text:
@@ -150,8 +162,11 @@ def _latencies(forecast: Forecast) -> Table:
     asked = {v.objective.key.split("_")[1] for v in forecast.verdicts if v.objective.kind == "time"}
     statistics = ["mean", "p50", "p90", "p99"]
     statistics += sorted(s for s in asked if s not in statistics)
-    table = Table("Latency", *statistics, box=None, pad_edge=False)
+    at_client = forecast.scenario.client is not None
+    table = Table("Latency at the client" if at_client else "Latency", *statistics, box=None, pad_edge=False)
     for metric, label in _METRICS.items():
+        if metric == "itl" and at_client:
+            label = f"{label}, engine"
         cells = [_cell(forecast.summary.get(f"{metric}_{s}_s")) for s in statistics]
         table.add_row(label, *cells)
     return table
