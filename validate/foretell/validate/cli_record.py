@@ -20,13 +20,21 @@ import click
 def record_command(scenario: Path, output: Path, vllm_python: str | None) -> None:
     """Run SCENARIO on real vLLM, on the CPU of this machine, and log every step.
 
-    Times are of the CPU clock of vLLM's process. Files of these names in DIR are replaced.
+    Times are of the CPU clock of vLLM's process. A scenario with `loads` instead of a workload is served
+    through vLLM's OpenAI server, and recorded at the client and in the engine, on the wall clock. Files of
+    the same names in DIR are replaced.
     """
+    from foretell.sim.schema import read_mapping
     from foretell.validate import record
 
-    recording = record.load_recording(scenario)
     python = record.vllm_python(vllm_python)
-    config = record.record(recording, output, python)
+    if "loads" in read_mapping(scenario):
+        from foretell.validate.record_server import load_server_recording, record_server
+
+        served = record_server(load_server_recording(scenario), output, python)
+        click.echo(f"{sum(served.values())} requests in {len(served)} loads; wrote {output}")
+        return
+    config = record.record(record.load_recording(scenario), output, python)
     found = config["summary"]
     click.echo(
         f"{found['n_done']} requests in {found['steps']:,} steps and {found['wall_s']:.1f} s "

@@ -105,31 +105,46 @@ def _recording(path: Path, values: Mapping[str, Any]) -> Recording:
     for name in ("model", "workload"):
         if name not in values:
             raise ValueError(f"{name}: missing")
-    engine, seed, limit_s = values.get("engine") or {}, values.get("seed", 0), values.get("limit_s", 300.0)
+    settings, seed, limit_s = engine_settings(values), whole_seed(values), values.get("limit_s", 300.0)
+    if isinstance(limit_s, bool) or not isinstance(limit_s, int | float) or not 0 < limit_s < 1e6:
+        raise ValueError(f"limit_s: {limit_s!r} is not a number of seconds > 0")
+    trace = _trace(path.parent, values["workload"], seed)
+    _fits(trace, settings["max_model_len"])
+    model = model_config(path.parent, values["model"])
+    return Recording(path.stem, model, settings, trace, values["workload"], seed, float(limit_s))
+
+
+def engine_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The field `engine` with DEFAULTS and FIXED.
+
+    Raises:
+        ValueError: it is no table, or chooses what is the recorder's.
+
+    """
+    engine = values.get("engine") or {}
     if not isinstance(engine, dict):
         raise ValueError(f"engine: {engine!r} is not a table of vLLM's settings")
     for name, reason in {**FIXED, "model": "the field beside", "scheduler_cls": "the recorder's own"}.items():
         if name in engine:
             raise ValueError(f"engine.{name}: cannot be chosen here; it is {reason}")
+    return DEFAULTS | engine | FIXED
+
+
+def whole_seed(values: Mapping[str, Any]) -> int:
+    """The field `seed`, 0 if it is not there."""
+    seed = values.get("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ValueError(f"seed: {seed!r} is not a whole number >= 0")
-    if isinstance(limit_s, bool) or not isinstance(limit_s, int | float) or not 0 < limit_s < 1e6:
-        raise ValueError(f"limit_s: {limit_s!r} is not a number of seconds > 0")
-    settings = DEFAULTS | engine | FIXED
-    trace = _trace(path.parent, values["workload"], seed)
-    _fits(trace, settings["max_model_len"])
-    return Recording(
-        path.stem,
-        _model(path.parent, values["model"]),
-        settings,
-        trace,
-        values["workload"],
-        seed,
-        float(limit_s),
-    )
+    return seed
 
 
-def _model(folder: Path, given: Any) -> dict[str, Any]:
+def model_config(folder: Path, given: Any) -> dict[str, Any]:
+    """The field `model`: a config.json's fields, or its path from `folder`.
+
+    Raises:
+        ValueError: a field is missing or not known.
+
+    """
     values = read_mapping(folder / given) if isinstance(given, str) else given
     if not isinstance(values, dict):
         raise ValueError(f"model: {given!r} is neither a config.json's fields nor the path of one")

@@ -1,6 +1,7 @@
 """One real vLLM run, recorded step by step: a script for an interpreter that has vLLM, not foretell.
 
     python vllm_recorder.py DIR      # DIR holds plan.json and trace.csv, see `foretell.validate.record`
+    python vllm_recorder.py about    # machine and versions, as JSON
 
 The engine runs in this process, driven by the trace's arrivals on the clock of the process's own CPU time;
 where nothing is running, the clock skips to the next arrival. So what else the machine does matters little.
@@ -36,6 +37,7 @@ ENVIRONMENT = {
     "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16",  # no AMX, see below
 }
 if __name__ == "__main__":
+    del sys.path[0]  # this file's folder, whose modules would hide others of their names
     os.environ.update(ENVIRONMENT)
     for name in ("torchvision", "torchaudio", "torchcodec"):  # builds for CUDA break vLLM's import
         sys.modules[name] = None  # type: ignore[assignment]
@@ -301,6 +303,9 @@ def versions() -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "about":
+        print(json.dumps({"machine": machine(), "versions": versions()}))
+        sys.exit()
     try:
         record(Path(sys.argv[1]))
     except Exception as error:
