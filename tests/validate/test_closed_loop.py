@@ -12,11 +12,13 @@ from foretell.models.hardware import load_hardware
 from foretell.models.tabulate import tabulate
 from foretell.models.tabulated import TERMS
 from foretell.sim import EngineConfig
-from foretell.validate.closed_loop import Client, closed_loop, simulate_loop, uniform_lengths
+from foretell.sim.client import Client
+from foretell.validate.closed_loop import closed_loop, simulate_loop, uniform_lengths, way_s
 
 COST = tabulate(
     load_architecture("llama-3.1-8b"), load_hardware("h100-sxm"), scales={"step": 2.0, "layers": 3.0}
 )
+FAR = Client(latency_s=0.01, per_prompt_token_s=1e-4)
 
 
 @pytest.mark.parametrize("changes", [{}, {"async_scheduling": True}])
@@ -25,7 +27,7 @@ def test_scaled_terms_add_up_to_the_latencies(changes: dict[str, Any], engines: 
     """As latencies are the steps that a request waits for, and the client's way beside the first token's."""
     config = EngineConfig(num_gpu_blocks=10_000, max_num_seqs=64, **changes)
     prompts, outputs = uniform_lengths((200, 300), (1, 60), 40)
-    found = simulate_loop(COST, config, engines, (prompts, outputs), 8, Client(0.004, 0.0))
+    found = simulate_loop(COST, config, engines, (prompts, outputs), 8, Client(latency_s=0.004))
     overheads = {"step": 2.0, "layers": 3.0, "prefill_layers": 0.0, "sequences": 0.0}
     scales = np.array([overheads.get(term, 1.0) for term in TERMS])
     # A run of decoding is priced at its mean context: exact but for the grids' corners.
@@ -36,7 +38,7 @@ def test_scaled_terms_add_up_to_the_latencies(changes: dict[str, Any], engines: 
 
 def test_the_first_requests_arrive_one_after_another_and_the_rest_wait_for_answers() -> None:
     prompts, outputs = np.array([100, 200, 300]), np.array([5, 5, 5])
-    trace = closed_loop(prompts, outputs, 2, Client(0.01, 1e-4))
+    trace = closed_loop(prompts, outputs, 2, FAR)
     assert trace.arrival_s == pytest.approx([0.02, 0.04, 0.04])
     assert trace.think_s is not None
     assert trace.think_s[2] == pytest.approx(0.04)
@@ -54,11 +56,11 @@ def test_lengths_are_those_of_numpys_legacy_generator() -> None:
 
 
 def test_the_way_of_the_first_requests_is_in_their_time_to_first_token() -> None:
-    way = Client(0.01, 1e-4).way_s(np.array([100, 200, 300]), 2)
+    way = way_s(FAR, np.array([100, 200, 300]), 2)
     assert way == pytest.approx([0.02, 0.04, 0.04])
     config = EngineConfig(num_gpu_blocks=10_000)
     lengths = np.array([100, 200, 300]), np.array([5, 5, 5])
-    near, far = (simulate_loop(COST, config, 1, lengths, 1, Client(fixed, 0.0)) for fixed in (0.0, 1.0))
+    near, far = (simulate_loop(COST, config, 1, lengths, 1, Client(latency_s=fixed)) for fixed in (0.0, 1.0))
     # one at a time: every request sees the same engine, later
     assert far.ttft_s == pytest.approx(near.ttft_s + 1.0)
     assert far.tpot_s == pytest.approx(near.tpot_s)

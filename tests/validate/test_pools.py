@@ -17,9 +17,10 @@ from foretell.models.silicon_source import has_silicon
 from foretell.models.tabulate import tabulate
 from foretell.models.tabulated import TabulatedCost
 from foretell.models.transfer import KVTransfer
+from foretell.sim.client import Client
 from foretell.sim.config import EngineConfig
 from foretell.validate.backends import backend_cost
-from foretell.validate.closed_loop import Client, uniform_lengths
+from foretell.validate.closed_loop import uniform_lengths
 from foretell.validate.pools import pools_of, simulate_pools, slice_of
 from foretell.validate.server_runs import ServerRun
 from foretell.validate.silicon_rows import MeasuredRow, Pool
@@ -61,7 +62,7 @@ def cost(parallelism: Parallelism | None = None) -> TabulatedCost:
 def loop(row: MeasuredRow, transfer: KVTransfer = NOW, client: Client | None = None) -> tuple[float, float]:
     run, price = row.run, cost()
     lengths = uniform_lengths(run.prompt_tokens, run.output_tokens, run.num_requests)
-    return simulate_pools(row, price, price, CONFIG, CONFIG, transfer, lengths, client or Client(0.0, 0.0))
+    return simulate_pools(row, price, price, CONFIG, CONFIG, transfer, lengths, client or Client())
 
 
 def test_one_client_by_hand() -> None:
@@ -76,7 +77,9 @@ def test_one_client_by_hand() -> None:
 
 def test_transfer_and_client_come_on_top_of_the_first_token() -> None:
     ttft, tpot = loop(measured())
-    far, same = loop(measured(), KVTransfer(token_s=1e-5, latency_s=0.01), Client(0.02, 1e-6))
+    far, same = loop(
+        measured(), KVTransfer(token_s=1e-5, latency_s=0.01), Client(latency_s=0.02, per_prompt_token_s=1e-6)
+    )
     assert far == pytest.approx(ttft + 256e-5 + 0.01 + 0.02 + 256e-6)
     assert same == pytest.approx(tpot)
 

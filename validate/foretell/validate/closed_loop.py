@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foretell.models.tabulated import TabulatedCost
+from foretell.sim.client import Client
 from foretell.sim.config import EngineConfig
 from foretell.sim.simulation import Run, simulate
 from foretell.sim.term_times import latency_terms
@@ -16,26 +17,11 @@ from foretell.traces import Trace
 Array = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
-    """The way from a load generator to the engine and back, in parts of the time to first token.
-
-    Attributes:
-        fixed_s: of a request.
-        per_token_s: for every prompt token (sent, tokenised).
-        per_stream_s: for every answer that is streamed at the same time, as one process serves them all.
-
-    """
-
-    fixed_s: float = 0.006
-    per_token_s: float = 5e-7
-    per_stream_s: float = 0.0
-
-    def way_s(self, prompt_tokens: npt.NDArray[np.int64], concurrency: int) -> Array:
-        """Seconds on the way, of requests in their order; the first `concurrency` of them come at once."""
-        tokens = prompt_tokens.astype(np.float64)
-        tokens[:concurrency] = np.cumsum(tokens[:concurrency])
-        return self.fixed_s + self.per_stream_s * concurrency + self.per_token_s * tokens
+def way_s(client: Client, prompt_tokens: npt.NDArray[np.int64], concurrency: int) -> Array:
+    """Seconds on both ways, of requests in their order; the first `concurrency` of them come at once."""
+    way = client.there_s(prompt_tokens)
+    way[:concurrency] = client.reached_s(np.zeros(len(way[:concurrency])), prompt_tokens[:concurrency])
+    return way + client.back_s(concurrency)
 
 
 def uniform_lengths(
@@ -55,7 +41,7 @@ def closed_loop(
     prompts: npt.NDArray[np.int64], outputs: npt.NDArray[np.int64], concurrency: int, client: Client
 ) -> Trace:
     """Requests sent as answers come in, each `client` later at the engine; the first ones queue there."""
-    way = client.way_s(prompts, concurrency)
+    way = way_s(client, prompts, concurrency)
     arrival = np.full(len(prompts), way[:concurrency].max())  # of the others: never before the first ones
     arrival[:concurrency] = way[:concurrency]
     return Trace(
@@ -115,4 +101,4 @@ def simulate_loop(
     """Simulate a closed loop over `engines` like engines, and measure it."""
     trace = closed_loop(*lengths, concurrency, client)
     run = simulate(trace, cost, config, replicas=engines, router="least_outstanding", loads=True)
-    return loop_features(run, [cost] * engines, client.way_s(lengths[0], concurrency))
+    return loop_features(run, [cost] * engines, way_s(client, lengths[0], concurrency))

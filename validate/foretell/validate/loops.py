@@ -19,9 +19,10 @@ from foretell.models.precision import Precision
 from foretell.models.pricing import operator_cost, operator_timer
 from foretell.models.residual import CLIENT, Residual, residual_keys
 from foretell.models.tabulated import TabulatedCost
+from foretell.sim.client import Client
 from foretell.sim.config import EngineConfig
 from foretell.validate.backends import TunedMatrices, backend_cost
-from foretell.validate.closed_loop import Client, LoopFeatures, simulate_loop, uniform_lengths
+from foretell.validate.closed_loop import LoopFeatures, simulate_loop, uniform_lengths
 from foretell.validate.pools import engine_of, pools_of, simulate_pools
 from foretell.validate.server_runs import ServerRun
 from foretell.validate.silicon_rows import MeasuredRow
@@ -73,7 +74,11 @@ def simulate_row(loop: Loop) -> LoopFeatures | str:
     """Simulate one row; a reason where that is impossible."""
     run, row = loop.row.run, loop.row
     scales = loop.scales.at(keys_of(row))
-    client = Client(1e-3 * scales["client"], 1e-6 * scales["client_1k"], 1e-6 * scales["client_stream"])
+    client = Client(
+        latency_s=1e-3 * scales["client"],
+        per_prompt_token_s=1e-6 * scales["client_1k"],
+        per_stream_s=1e-6 * scales["client_stream"],
+    )
     terms = {name: value for name, value in scales.items() if name not in CLIENT}
     lengths = uniform_lengths(run.prompt_tokens, run.output_tokens, run.num_requests)
     try:

@@ -15,9 +15,10 @@ from foretell.models.memory import kv_capacity
 from foretell.models.parallelism import Parallelism
 from foretell.models.tabulated import TabulatedCost
 from foretell.models.transfer import KVTransfer, kv_transfer
+from foretell.sim.client import Client
 from foretell.sim.config import EngineConfig
 from foretell.sim.disaggregated import EnginePool, simulate_disaggregated
-from foretell.validate.closed_loop import Client, closed_loop
+from foretell.validate.closed_loop import closed_loop
 from foretell.validate.server_runs import ServerRun
 from foretell.validate.silicon_rows import MeasuredRow, Pool
 
@@ -168,8 +169,8 @@ def slice_of(prefill: int, decode: int, concurrency: int) -> int:
 
 def _slower(client: Client, parts: int) -> Client:
     """The client of one of `parts`: the first requests come one by one from a single client."""
-    per_token_s, per_stream_s = client.per_token_s * parts, client.per_stream_s * parts
-    return dataclasses.replace(client, per_token_s=per_token_s, per_stream_s=per_stream_s)
+    in_line = ("request_s", "per_prompt_token_s", "per_stream_s")
+    return dataclasses.replace(client, **{name: getattr(client, name) * parts for name in in_line})
 
 
 def _pools(row: MeasuredRow) -> tuple[Pool, Pool]:
