@@ -5,18 +5,17 @@ The recordings lie beside the repository, in ../shared; without them the tests t
 
 from __future__ import annotations
 
-import csv
-import gzip
 import json
-from bisect import bisect_left
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from foretell.models.stepcost import AffineCost, constant_cost
 from foretell.sim.config import EngineConfig
-from naive import BatchRow, Call
+from foretell.validate import recorded_runs
+from foretell.validate.recorded_runs import BatchRow
+from foretell.validate.replayed_runs import on_step_clock
+from naive import Call
 from places import SHARED
 
 ROOT = SHARED / "data" / "vllm-cpu"
@@ -83,8 +82,10 @@ def load_scenario(name: str) -> Recording:
     """The real scheduler, stepped on a virtual clock with an affine step time: times must be equal too."""
     folder = ROOT / "oracle" / name
     settings = json.loads((folder / "summary.json").read_text())["args"]
-    calls = [_call(row, float(row["arrival_s"])) for row in _rows(ROOT / "oracle" / _trace(settings))]
-    steps = list(_rows(folder / "steps.csv.gz"))
+    calls = [
+        _call(row, float(row["arrival_s"])) for row in recorded_runs.rows(ROOT / "oracle" / _trace(settings))
+    ]
+    steps = list(recorded_runs.rows(folder / "steps.csv.gz"))
     starts = [float(row["t_start_s"]) for row in steps]
     return Recording(
         name=name,
@@ -103,56 +104,30 @@ def load_scenario(name: str) -> Recording:
             enable_prefix_caching=settings["prefix_caching"],
         ),
         cost=AffineCost(*(float(x) for x in settings["step"].split(","))),
-        batches=_batches(folder),
+        batches=recorded_runs.read_batches(folder / "batch.csv.gz"),
         blocks_used=[int(row["kv_blocks_used"]) for row in steps],
-        requests=list(_rows(folder / "requests.csv")),
+        requests=list(recorded_runs.rows(folder / "requests.csv")),
         step_starts_s=starts,
         step_ends_s=[start + float(row["dur_s"]) for start, row in zip(starts, steps, strict=True)],
     )
 
 
 def load_run(name: str) -> Recording:
-    """A real run on its own clock, as a replay on the clock of its steps.
-
-    Step n lasts from n to n + 1. A request that was added between the starts of steps n - 1 and n
-    arrives in (n - 1, n), so it joins before step n, in the order in which requests were added.
-    """
-    folder = ROOT / "runs" / name
-    meta = json.loads((folder / "config.json").read_text())
-    args, scheduler = meta["engine_args"], meta["scheduler_meta"]
-    steps = list(_rows(folder / "steps.csv"))
-    starts = [float(row["t_start_s"]) for row in steps]
-    requests = list(_rows(folder / "requests.csv"))
-    of_request = {row["id"]: row for row in _rows(folder / "trace.csv")}
-    # A stable sort: requests added in one go keep their order.
-    added = sorted(requests, key=lambda row: float(row["added_s"]))
-    calls = []
-    for rank, row in enumerate(added):
-        step = bisect_left(starts, float(row["added_s"]))
-        arrival = step - 1 + (rank + 1) / (len(added) + 1) if step else 0.0
-        calls.append(_call(of_request[row["request_id"]], arrival))
+    """A real run on the clock of its steps: step n lasts from n to n + 1."""
+    run = recorded_runs.load_run(ROOT / "runs" / name)
+    requests = list(recorded_runs.rows(run.folder / "requests.csv"))
+    trace = recorded_runs.rows(run.folder / "trace.csv")
+    calls = [_call(row, at) for row, at in zip(trace, on_step_clock(run).tolist(), strict=True)]
     return Recording(
         name=name,
-        calls=calls,
-        config=EngineConfig(
-            num_gpu_blocks=scheduler["num_gpu_blocks"],
-            block_size=scheduler["block_size"],
-            max_num_seqs=scheduler["max_num_running_reqs"],
-            max_num_batched_tokens=scheduler["max_num_scheduled_tokens"],
-            max_model_len=scheduler["max_model_len"],
-            enable_chunked_prefill=scheduler["chunked"],
-            long_prefill_token_threshold=args.get("long_prefill_token_threshold", 0),
-            scheduler_reserve_full_isl=scheduler["reserve_full_isl"],
-            watermark=scheduler["watermark"],
-            scheduling_policy=args.get("scheduling_policy", "fcfs"),
-            enable_prefix_caching=scheduler["prefix_caching"],
-        ),
+        calls=sorted(calls, key=lambda call: call.arrival_s),
+        config=run.config,
         cost=constant_cost(1.0),
-        batches=_batches(folder),
-        blocks_used=[int(row["kv_blocks_used"]) for row in steps],
+        batches=run.batches,
+        blocks_used=run.blocks_used.tolist(),
         requests=requests,
-        step_starts_s=starts,
-        step_ends_s=[start + float(row["dur_s"]) for start, row in zip(starts, steps, strict=True)],
+        step_starts_s=run.starts_s.tolist(),
+        step_ends_s=run.ends_s.tolist(),
     )
 
 
@@ -168,33 +143,16 @@ def first_difference(
     return None
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
-    yield from csv.DictReader(text.splitlines())
-
-
 def _trace(settings: dict[str, Any]) -> str:
     return f"traces/{Path(settings['trace']).name}"
 
 
 def _call(row: dict[str, str], arrival_s: float) -> Call:
-    shared = int(row.get("prefix_tokens") or 0) if int(row.get("prefix_group") or -1) >= 0 else 0
     return Call(
         id=row["id"],
         arrival_s=arrival_s,
         prompt_tokens=int(row["prompt_tokens"]),
         output_tokens=int(row["output_tokens"]),
         priority=int(row.get("priority") or 0),
-        segments=((row["prefix_group"], shared),) if shared else (),
+        segments=recorded_runs.segments_of(row),
     )
-
-
-def _batches(folder: Path) -> list[list[BatchRow]]:
-    batches: list[list[BatchRow]] = []
-    for row in _rows(folder / "batch.csv.gz"):
-        step = int(row["step"])
-        while len(batches) <= step:
-            batches.append([])
-        scheduled, computed = int(row["num_scheduled_tokens"]), int(row["num_computed_before"])
-        batches[step].append((row["request_id"], scheduled, computed))
-    return batches

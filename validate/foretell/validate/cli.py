@@ -15,6 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from foretell.validate.cli_client import client_command
+from foretell.validate.cli_record import record_command
+from foretell.validate.cli_runs import runs_command
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -194,3 +198,8 @@ def _print(table: pd.DataFrame, title: str, as_json: bool, summary: Mapping[str,
 
 def _print_json(value: Any) -> None:
     click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+validate_command.add_command(client_command)
+validate_command.add_command(record_command)
+validate_command.add_command(runs_command)

@@ -1,0 +1,76 @@
+"""`foretell validate runs`: recorded runs of real vLLM, replayed step by step and forecast end to end."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("runs")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Folder of recorded runs; without it those shipped, and vllm-cpu/runs in $FORETELL_SHARED/data, or "
+    "in shared/data beside the working folder, if it is there.",
+)
+def runs_command(as_json: bool, data: Path | None) -> None:
+    """Replay recorded runs of real vLLM step by step, and forecast them from other runs.
+
+    Exit code 0 even when a target is missed: which ones are is part of the report.
+    """
+    from foretell.validate.cli import plain
+
+    found = runs_summary(data)
+    if as_json:
+        click.echo(json.dumps(plain(found), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        from foretell.validate.runs_tables import show_runs
+
+        show_runs(found)
+
+
+def runs_summary(data: Path | None = None) -> dict[str, Any]:
+    """Everything that is said of the recorded runs in a folder, or of all that are found; see runs_report.
+
+    Raises:
+        ValueError: the folder has no runs, or a run cannot be read.
+
+    """
+    from foretell.validate.predicted_runs import evidence
+    from foretell.validate.recorded_runs import load_run
+    from foretell.validate.replayed_runs import replay
+    from foretell.validate.runs_report import summary
+
+    places = places_of(data)
+    runs = [load_run(folder) for folders in places.values() for folder in folders]
+    origin = [name for name, folders in places.items() for _ in folders]
+    return summary(runs, origin, [replay(run) for run in runs], evidence(runs, origin))
+
+
+def places_of(data: Path | None) -> dict[str, list[Path]]:
+    """Folders of runs by where they come from: one place if it is given, else all that are found.
+
+    Raises:
+        ValueError: there are none.
+
+    """
+    from foretell.validate.cli import data_folder
+    from foretell.validate.recorded_runs import run_folders
+
+    folder = data_folder(data)
+    if data is not None:
+        assert folder is not None
+        return {data.resolve().name: run_folders(folder)}
+    places = {}
+    shipped = Path(str(files("foretell.validate") / "data" / "runs"))
+    for name, place in (("shipped", shipped), ("vllm-cpu", folder and folder / "vllm-cpu" / "runs")):
+        if place and any(place.glob("*/config.json")):
+            places[name] = run_folders(place)
+    if not places:
+        raise ValueError("no recorded runs were found; --data names a folder of them")
+    return places
