@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from foretell.models.residual import load_residual
 from foretell.sim import Scenario, forecast
 from foretell.sim.client import (
     Client,
@@ -137,6 +138,15 @@ def test_bundled_clients_say_where_they_were_measured(name: str) -> None:
     assert client.date
     assert client.machine
     assert scenario(client=name).client == client
+
+
+def test_the_client_of_measured_servers_is_the_one_that_was_fitted() -> None:
+    scales = load_residual("silicon").at(())
+    client = load_client("vllm-gpu-servers")
+    assert client.latency_s == pytest.approx(1e-3 * scales["client"])
+    assert client.per_prompt_token_s == pytest.approx(1e-6 * scales["client_1k"])
+    assert client.per_stream_s == pytest.approx(1e-6 * scales["client_stream"])
+    assert client.request_s == client.response_s == 0
 
 
 @pytest.mark.parametrize(
