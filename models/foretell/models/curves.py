@@ -54,6 +54,7 @@ SAME_CHIP: Mapping[str, str] = {
     "a100-40gb-sxm": "a100-80gb-sxm",
     "a100-80gb-pcie": "a100-80gb-sxm",
     "h100-pcie": "h100-sxm",
+    "rtx-pro-6000": "rtx-pro-6000-server",
 }
 """Accelerators that nobody measured, with the chip of one that somebody did: they take its fractions."""
 

@@ -28,7 +28,7 @@ SYSTEMS: Mapping[str, str] = {
     "h100-sxm": "h100_sxm",
     "h200": "h200_sxm",
     "l40s": "l40s",
-    "rtx-pro-6000": "rtx_pro_6000_server",
+    "rtx-pro-6000-server": "rtx_pro_6000_server",
 }
 """Accelerators whose operators were measured, and what the package calls them."""
 BLACKWELL = ("b200_sxm", "b300_sxm", "gb200", "gb300")

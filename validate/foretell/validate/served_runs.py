@@ -28,7 +28,7 @@ MODELS = {
     "meta-llama/Llama-3.1-8B": "llama-3.1-8b",
     "Qwen/Qwen3-30B-A3B-Instruct-2507": "qwen3-30b-a3b",
 }
-ACCELERATORS = {"RTXPRO6000": "rtx-pro-6000"}
+ACCELERATORS = {"RTXPRO6000": "rtx-pro-6000-server"}
 _ARGUMENTS = ("max_num_seqs", "max_num_batched_tokens", "max_model_len")
 _PARALLEL = ("tensor_parallel_size", "data_parallel_size", "enable_expert_parallel")
 _TIMES = ("queued_ts", "first_token_ts", "last_token_ts")
@@ -96,13 +96,15 @@ def scenario_of(run: ServedRun, trace: Path) -> Scenario:
     """The run as a scenario: what its arguments say, and the defaults of its vLLM.
 
     Raises:
-        ValueError: a model that nobody named here.
+        ValueError: a model that nobody named here, or a vLLM without a preset.
 
     """
     arguments = run.meta["engine_kwargs"]
     if run.meta["model"] not in MODELS:
         raise ValueError(f"{run.name}, model: {run.meta['model']!r} is not one of {', '.join(MODELS)}")
+    release = ".".join(str(run.meta["vllm_version"]).split(".")[:2])
     engine = {name: arguments[name] for name in _ARGUMENTS if arguments[name] is not None}
+    engine["preset"] = f"vllm-{release}-server"
     pool = {
         "model": MODELS[run.meta["model"]],
         "hardware": run.hardware,
