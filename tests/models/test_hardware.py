@@ -25,7 +25,8 @@ WANTED = {
         "l4",
         "a10g",
     ),
-    *("rtx-4090", "rtx-pro-6000", "rtx-pro-6000-server", "mi300x", "mi325x", "mi355x", "tpu-v5e", "tpu-v6e", "gaudi3", "cpu-2core"),
+    *("rtx-4090", "rtx-pro-6000", "rtx-pro-6000-server", "mi300x", "mi325x", "mi355x"),
+    *("tpu-v5e", "tpu-v6e", "gaudi3", "cpu-2core"),
 }
 OWN = """
 name = "mine"
