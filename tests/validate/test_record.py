@@ -17,7 +17,7 @@ from foretell.sim.cli import main
 from foretell.traces import Trace
 from foretell.validate import record
 from foretell.validate.record import Recording, load_recording, trace_rows, vllm_python
-from foretell.validate.record_tables import summary, write_requests, write_steps
+from foretell.validate.record_tables import quiet, summary, write_probes, write_requests, write_steps
 
 DATA = Path(record.__file__).with_name("data")
 RUNS = sorted(path.parent for path in (DATA / "runs").glob("*/config.json"))
@@ -121,6 +121,9 @@ def test_steps_and_requests_by_hand(tmp_path: Path) -> None:
         [1.7, 2.7, 3.6, 1]
     )
     assert (a["n_preemptions"], b["n_preemptions"], b["mean_itl_s"]) == ("0", "1", "0.000000")
+    write_probes(tmp_path, [(0.0, 0.002), (1.0, 0.004)])
+    assert [row["probe_s"] for row in rows(tmp_path / "probes.csv")] == ["0.002000", "0.004000"]
+    assert quiet([(0.0, 0.002), (1.0, 0.004)])["probe_s"]["p50"] == pytest.approx(0.003)
     found = summary(trace, tokens, steps)
     assert found["ttft"]["mean"] == pytest.approx((1.7 + 2.6) / 2)
     assert (found["steps"], found["preemptions"], found["n_done"]) == (3, 1, 2)

@@ -25,9 +25,17 @@ import numpy as np
 
 from foretell.sim.schema import read_mapping
 from foretell.traces import Trace
-from foretell.validate.record_tables import summary, write_requests, write_steps
+from foretell.validate.record_tables import quiet, summary, write_probes, write_requests, write_steps
 
-RUN_FILES = ("config.json", "trace.csv", "requests.csv", "itls.jsonl", "steps.csv", "batch.csv.gz")
+RUN_FILES = (
+    "config.json",
+    "trace.csv",
+    "requests.csv",
+    "itls.jsonl",
+    "steps.csv",
+    "batch.csv.gz",
+    "probes.csv",
+)
 """What the folder of a run holds."""
 TRACE_COLUMNS = (
     *("id", "arrival_s", "prompt_tokens", "output_tokens"),
@@ -235,7 +243,9 @@ def record(recording: Recording, folder: Path, python: Path) -> dict[str, Any]:
         raw = json.loads((place / "raw.json").read_text(encoding="utf-8"))
         write_steps(place, raw["steps"], raw["about"]["scheduler_meta"]["num_gpu_blocks"] - 1)
         write_requests(place, rows, raw["added"], raw["tokens"], raw["steps"])
-        config = plan | raw["about"] | {"summary": summary(rows, raw["tokens"], raw["steps"]) | raw["times"]}
+        write_probes(place, raw["probes"])
+        found = summary(rows, raw["tokens"], raw["steps"]) | raw["times"] | quiet(raw["probes"])
+        config = plan | raw["about"] | {"summary": found}
         (place / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
         folder.mkdir(exist_ok=True)
         for name in RUN_FILES:

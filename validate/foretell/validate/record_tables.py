@@ -136,3 +136,17 @@ def summary(
             quantiles = {f"p{q}": round(float(np.percentile(values, q)), 6) for q in (50, 90, 99)}
             found[name] = {"mean": round(float(np.mean(values)), 6)} | quantiles
     return found | {"preemptions": sum(len(step["preempted"]) for step in steps)}
+
+
+def write_probes(folder: Path, probes: Sequence[Sequence[float]]) -> None:
+    """Write probes.csv: when a probe of the machine ran, and what it took [s]."""
+    with (folder / "probes.csv").open("w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(("at_s", "probe_s"))
+        table.writerows((f"{at:.6f}", f"{took:.6f}") for at, took in probes)
+
+
+def quiet(probes: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """What the probes took [s]: the same work each, so that their spread is the machine's."""
+    taken = [took for _, took in probes]
+    return {"probe_s": {f"p{q}": round(float(np.percentile(taken, q)), 6) for q in (10, 50, 90)}}

@@ -4,7 +4,8 @@
     python vllm_recorder.py about    # machine and versions, as JSON
 
 The engine runs in this process, driven by the trace's arrivals on the clock of the process's own CPU time;
-where nothing is running, the clock skips to the next arrival. So what else the machine does matters little.
+where nothing is running, the clock skips to the next arrival. What else the machine does still shows, in its
+caches and memory: a probe (a sum over 32 MB) says how much, and does not count in the clock.
 Times are seconds since the start. `RecordingScheduler` alone also serves an API server, on the wall clock:
 `--scheduler-cls vllm_recorder.RecordingScheduler` with this folder on PYTHONPATH and a file to write to in
 FORETELL_STEP_LOG (JSON lines).
@@ -48,6 +49,7 @@ from vllm.sampling_params import RequestOutputKind, SamplingParams  # noqa: E402
 from vllm.v1.core.sched.scheduler import Scheduler  # noqa: E402
 
 _WARM_UP = 2
+_PROBED_STEPS = 50
 
 # Some virtual machines announce AMX and then trap on it; without it, runs of more machines compare.
 torch.cpu._is_amx_tile_supported = lambda: False
@@ -172,6 +174,12 @@ class Clock:
         """The time [s]."""
         return time.process_time() - self._zero + self.skipped_s
 
+    def leave_out(self, since_s: float) -> float:
+        """Take out what has passed since a reading; returns it."""
+        passed = self() - since_s
+        self._zero += passed
+        return passed
+
     def skip_to(self, at_s: float) -> None:
         """Let idle time pass."""
         self.skipped_s += max(0.0, at_s - self())
@@ -179,8 +187,9 @@ class Clock:
 
 def drive(
     engine: Any, clock: Clock, rows: list[dict[str, str]], prompts: list[list[int]], limit_s: float
-) -> tuple[list[float], list[list[float]]]:
-    """Run a trace: when each request was added, and when each of its tokens came."""
+) -> tuple[list[float], list[list[float]], list[tuple[float, float]]]:
+    """Run a trace: when each request was added, when each of its tokens came, when a probe took how long."""
+    memory, probes, steps = np.ones(2**23, dtype=np.float32), [], 0
     index = {row["id"]: i for i, row in enumerate(rows)}
     added: list[float] = []
     tokens: list[list[float]] = [[] for _ in rows]
@@ -199,13 +208,18 @@ def drive(
         if not engine.has_unfinished_requests():
             clock.skip_to(float(rows[len(added)]["arrival_s"]))
             continue
+        if steps % _PROBED_STEPS == 0:
+            at = clock()
+            memory.sum()
+            probes.append((at, clock.leave_out(at)))
+        steps += 1
         outputs = engine.step()
         now = clock()
         for output in outputs:
             tokens[index[output.request_id]] += [now] * len(output.outputs[0].token_ids)
         if now > limit_s:
             raise SystemExit(f"limit_s: {limit_s:g} s were not enough; raise it, or ask for less")
-    return added, tokens
+    return added, tokens, probes
 
 
 def warm_up(engine: Any, vocab: int, room: int) -> None:
@@ -270,12 +284,13 @@ def record(folder: Path) -> None:
     scheduler.steps.clear()
     date, wall, load = datetime.now(UTC), time.monotonic(), os.getloadavg()[0]
     scheduler.clock = clock = Clock()
-    added, tokens = drive(engine, clock, rows, prompts, plan["limit_s"])
+    added, tokens, probes = drive(engine, clock, rows, prompts, plan["limit_s"])
     span, wall = clock(), time.monotonic() - wall
     raw = {
         "steps": scheduler.steps,
         "added": added,
         "tokens": tokens,
+        "probes": probes,
         "about": {
             "date": date.isoformat(timespec="seconds"),
             "clock": "cpu",
