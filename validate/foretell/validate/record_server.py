@@ -12,7 +12,6 @@ import csv
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -152,7 +151,7 @@ def _server(recording: ServerRecording, place: Path, python: Path) -> Iterator[i
     }
     command = [str(python), str(_SERVER), "serve", *fixed, *_flags(recording.engine)]
     with (place / "server.log").open("w") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+        server = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
     try:
         _await(server, port, place / "server.log")
         yield port
@@ -161,7 +160,7 @@ def _server(recording: ServerRecording, place: Path, python: Path) -> Iterator[i
         try:
             server.wait(30)
         except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
+            server.kill()
 
 
 def _flags(settings: Mapping[str, Any]) -> list[str]:
