@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,8 @@ def fit_client(loads: Sequence[Sides]) -> Client:
         least_squares(residuals, start, bounds=(0, np.inf), loss="soft_l1", f_scale=_STALL_MS).x
         for residuals, start in ((to, [2.0, 1.0, 2.0]), (fro, [1.0, 50.0]))
     ]
-    return Client(*_seconds(found[0]), 1e-3 * found[1][0], 1e-6 * found[1][1], **_origin(loads))
+    figures = Client(*_seconds(found[0]), 1e-3 * float(found[1][0]), 1e-6 * float(found[1][1]))
+    return replace(figures, **_origin(loads))
 
 
 def _seconds(x: Floats) -> tuple[float, float, float]:
@@ -147,7 +148,7 @@ def _seconds(x: Floats) -> tuple[float, float, float]:
     return float(1e-3 * x[0]), float(1e-6 * x[1]), float(1e-3 * x[2])
 
 
-def _origin(loads: Sequence[Sides]) -> dict[str, str]:
+def _origin(loads: Sequence[Sides]) -> dict[str, Any]:
     about = loads[0].about
     machine, versions = about.get("machine", {}), about.get("versions", {})
     return {

@@ -245,7 +245,7 @@ def record(recording: Recording, folder: Path, python: Path) -> dict[str, Any]:
         write_requests(place, rows, raw["added"], raw["tokens"], raw["steps"])
         write_probes(place, raw["probes"])
         found = summary(rows, raw["tokens"], raw["steps"]) | raw["times"] | quiet(raw["probes"])
-        config = plan | raw["about"] | {"summary": found}
+        config: dict[str, Any] = plan | raw["about"] | {"summary": found}
         (place / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
         folder.mkdir(exist_ok=True)
         for name in RUN_FILES:
@@ -272,7 +272,7 @@ def trace_rows(trace: Trace) -> list[dict[str, str]]:
 def _run(python: Path, place: Path) -> None:
     """Let the other interpreter do it; its last line of error output becomes ours."""
     keep = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "FORETELL_STEP_LOG")}
-    command = [python, str(_SCRIPT), str(place)]
+    command = [str(python), str(_SCRIPT), str(place)]
     done = subprocess.run(command, capture_output=True, text=True, env=keep, check=False)
     if done.returncode < 0:
         raise ValueError(f"vLLM: ended by signal {signal.Signals(-done.returncode).name}")

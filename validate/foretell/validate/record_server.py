@@ -245,9 +245,8 @@ def sides(
         ValueError: a request that only one side knows.
 
     """
-    of_name = {
-        theirs.removeprefix("cmpl-").rsplit("-", 2)[0]: theirs for theirs in sorted(reached, key=reached.get)
-    }  # type: ignore[arg-type]
+    in_order = sorted(reached, key=lambda theirs: reached[theirs])
+    of_name = {theirs.removeprefix("cmpl-").rsplit("-", 2)[0]: theirs for theirs in in_order}
     ends: dict[str, list[float]] = {}
     for step in steps:
         for theirs, _, _, _, samples in step["batch"]:

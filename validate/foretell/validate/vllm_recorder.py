@@ -120,7 +120,7 @@ class RecordingScheduler(Scheduler):  # type: ignore[misc]  # vLLM is not there 
         return result
 
     def _flush(self) -> None:
-        lines = [{"step": step} for step in self.steps]
+        lines: list[dict[str, Any]] = [{"step": step} for step in self.steps]
         lines += [{"reached": [name, at]} for name, at in list(self._reached.items())]
         self.steps.clear()
         self._reached.clear()
