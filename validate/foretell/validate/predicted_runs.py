@@ -26,10 +26,13 @@ from foretell.validate.recorded_runs import RecordedRun
 
 Floats = npt.NDArray[np.float64]
 
+Latencies = Mapping[str, Floats]
+"""Seconds of each request of a trace, by metric: tpot, e2e, ttft; NaN for the TPOT of a single token."""
 FIGURES = tuple(f"{metric}_{kind}" for metric in ("tpot", "e2e", "ttft") for kind in ("mean", "p99"))
 """Of a run's requests, in seconds."""
 _SEED = 4
 _DRAWS = 20
+_ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,8 @@ class Prediction:
         run: its place in the list.
         fitted_on: places of the runs that the cost was fitted on.
         cost: fitted.
-        seconds: forecast, by name of FIGURES.
-        speed_known_s: likewise, were the summed time of the run's steps known: no forecast, but what is left
+        latencies: forecast, of each request.
+        speed_known: likewise, were the summed time of the run's steps known: no forecast, but what is left
             once the machine is as fast as it was.
         steps_error: predicted over measured − 1 of its steps' summed time, given their batches.
         step_mape: mean error of a step, given its batch.
@@ -51,8 +54,8 @@ class Prediction:
     run: int
     fitted_on: tuple[int, ...]
     cost: AffineCost
-    seconds: Mapping[str, float]
-    speed_known_s: Mapping[str, float]
+    latencies: Latencies
+    speed_known: Latencies
     steps_error: float
     step_mape: float
 
@@ -153,15 +156,22 @@ def step_log(runs: Sequence[RecordedRun]) -> StepLog:
 
 
 def fitted(log: StepLog) -> AffineCost:
-    """An affine cost whose summed time over these steps is the measured one.
+    """An affine cost of steps of some runs, whose speeds differ with what else the machine does.
 
-    `fit_steps` fits logarithms, robustly: it finds a step's median time. Latencies are sums of steps, for
-    which the mean counts, so all coefficients are raised by one factor (Duan, JASA 78(383), 1983).
+    What a token costs beside a sequence is told within runs: `fit_steps` fits their steps with each run's
+    speed taken out, by turns. It fits logarithms, robustly, and finds a step's median time; latencies are
+    sums of steps, for which means count. So all coefficients are raised by one factor, to the time that the
+    steps of all runs took together (Duan, JASA 78(383), 1983).
     """
     form = affine_form()
-    fit = fit_steps(log, form, 1)
-    factor = float(log.seconds.sum() / fit.predict(form.features(log.load)).sum())
-    return scaled(form.cost(fit.coefficients), factor)
+    features = form.features(log.load)
+    at = np.unique(log.run, return_inverse=True)[1]
+    took = np.bincount(at, log.seconds)
+    speed, fit = np.ones(len(took)), fit_steps(log, form, 1)
+    for _ in range(_ROUNDS if len(took) > 1 else 1):
+        speed = took / np.bincount(at, fit.predict(features))
+        fit = fit_steps(dataclasses.replace(log, seconds=log.seconds / speed[at]), form, 1)
+    return scaled(form.cost(fit.coefficients), float(log.seconds.sum() / (log.seconds / speed[at]).sum()))
 
 
 def scaled(cost: AffineCost, factor: float) -> AffineCost:
@@ -169,18 +179,28 @@ def scaled(cost: AffineCost, factor: float) -> AffineCost:
     return AffineCost(*(factor * getattr(cost, f.name) for f in dataclasses.fields(cost)))
 
 
-def forecast(run: RecordedRun, cost: AffineCost) -> dict[str, float]:
-    """FIGURES of a run's trace on an engine with its settings."""
+def forecast(run: RecordedRun, cost: AffineCost) -> Latencies:
+    """Latencies of a run's trace on an engine with its settings."""
     simulated = simulate(run.trace, cost, run.config)
-    return _figures(tpot_s(simulated), e2e_s(simulated), ttft_s(simulated))
+    return {"tpot": tpot_s(simulated), "e2e": e2e_s(simulated), "ttft": ttft_s(simulated)}
 
 
-def measured(run: RecordedRun) -> dict[str, float]:
-    """FIGURES of a run as recorded."""
+def measured(run: RecordedRun) -> Latencies:
+    """Latencies of a run as recorded."""
     first = np.array([times[0] for times in run.token_s])
     last = np.array([times[-1] for times in run.token_s])
     gaps = np.array([float(len(times) - 1) or np.nan for times in run.token_s])
-    return _figures((last - first) / gaps, last - run.trace.arrival_s, first - run.trace.arrival_s)
+    return {
+        "tpot": (last - first) / gaps,
+        "e2e": last - run.trace.arrival_s,
+        "ttft": first - run.trace.arrival_s,
+    }
+
+
+def figures(latencies: Latencies) -> dict[str, float]:
+    """FIGURES of requests' latencies; NaN where no request has one."""
+    told = {name: describe(values, (99,)) for name, values in latencies.items()}
+    return {name: told[name.partition("_")[0]][name.partition("_")[2]] for name in FIGURES}
 
 
 def repeats(runs: Sequence[RecordedRun], origin: Sequence[str]) -> tuple[tuple[int, int], ...]:
@@ -203,13 +223,5 @@ def repeats(runs: Sequence[RecordedRun], origin: Sequence[str]) -> tuple[tuple[i
 
 
 def _errors(runs: Sequence[RecordedRun], found: Sequence[Prediction]) -> dict[str, list[float]]:
-    real = [measured(runs[one.run]) for one in found]
-    return {
-        name: [abs(one.seconds[name] / truth[name] - 1) for one, truth in zip(found, real, strict=True)]
-        for name in FIGURES
-    }
-
-
-def _figures(tpot: Floats, e2e: Floats, ttft: Floats) -> dict[str, float]:
-    values = {"tpot": describe(tpot, (99,)), "e2e": describe(e2e, (99,)), "ttft": describe(ttft, (99,))}
-    return {name: values[name.partition("_")[0]][name.partition("_")[2]] for name in FIGURES}
+    pairs = [(figures(one.latencies), figures(measured(runs[one.run]))) for one in found]
+    return {name: [abs(ours[name] / real[name] - 1) for ours, real in pairs] for name in FIGURES}

@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from foretell.validate.predicted_runs import FIGURES, Evidence, Prediction, measured
+from foretell.validate.predicted_runs import FIGURES, Evidence, Latencies, Prediction, figures, measured
 from foretell.validate.recorded_runs import RecordedRun
 from foretell.validate.replayed_runs import Replay
 
+Floats = npt.NDArray[np.float64]
 BOUNDARY = (
     "from the arrival that the trace names to the token in the hands of the caller, in the engine's process; "
     "no HTTP, no tokeniser, no streaming"
@@ -30,6 +32,7 @@ AT_MOST = {
 }
 """What was asked of the medians over runs [%]."""
 _RESAMPLES = 2000
+_STRETCHES = 20
 _COUNTS = (
     "steps_compared",
     "steps_equal",
@@ -57,7 +60,8 @@ def summary(
 
     """
     names = _names(runs, origin)
-    real = [measured(run) for run in runs]
+    requests = [measured(run) for run in runs]
+    real = [figures(one) for one in requests]
     by_run: dict[str, dict[str, Any]] = {}
     for i, (run, one) in enumerate(zip(runs, replays, strict=True)):
         by_run[names[i]] = {
@@ -73,7 +77,7 @@ def summary(
             **{f"{figure}_ape": None for figure in FIGURES},
         }
     for prediction in found.predictions:
-        by_run[names[prediction.run]] |= _by_run(prediction, real[prediction.run], names)
+        by_run[names[prediction.run]] |= _by_run(prediction, requests[prediction.run], names)
     errors = _signed(found.predictions, real)
     total = {name: sum(getattr(one, name) for one in replays) for name in _COUNTS}
     result = {
@@ -83,10 +87,13 @@ def summary(
         "runs_predicted": len(found.predictions),
         "boundary": BOUNDARY,
         "by_run": by_run,
-        "by_origin": _parts(found, real, origin, total=[origin[p.run] for p in found.predictions]),
-        "by_model": _parts(found, real, origin, total=[runs[p.run].model for p in found.predictions]),
-        "speed_known": _medians(_signed(found.predictions, real, lambda p: p.speed_known_s)),
-        "noise": _noise(found, real, names),
+        "by_origin": {
+            name: part | {"noise": _noise([r for r in found.repeats if origin[r[0]] == name], real, names)}
+            for name, part in _parts(found, real, [origin[p.run] for p in found.predictions]).items()
+        },
+        "by_model": _parts(found, real, [runs[p.run].model for p in found.predictions]),
+        "speed_known": _medians(_signed(found.predictions, real, lambda p: p.speed_known)),
+        "noise": _noise(found.repeats, real, names),
         "random_halves": _random(found),
         "bursts_alone": _bursts(found, real, names),
         "served": None if served is None else dict(served),
@@ -119,26 +126,41 @@ def targets(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _by_run(prediction: Prediction, real: Mapping[str, float], names: Sequence[str]) -> dict[str, Any]:
-    errors = {name: 100 * (prediction.seconds[name] / real[name] - 1) for name in FIGURES}
+def _by_run(prediction: Prediction, requests: Latencies, names: Sequence[str]) -> dict[str, Any]:
+    ours, real = figures(prediction.latencies), figures(requests)
+    errors = {name: 100 * (ours[name] / real[name] - 1) for name in FIGURES}
     return {
-        "predicted_s": dict(prediction.seconds),
+        "predicted_s": ours,
         **{f"{name}_ape": _number(abs(value)) for name, value in errors.items()},
         **{f"{name}_error": _number(value) for name, value in errors.items()},
+        **{f"{n}_mean_error_90": _band(prediction.latencies[n], values) for n, values in requests.items()},
         "steps_error": 100 * prediction.steps_error,
         "step_mape": 100 * prediction.step_mape,
         "fitted_on": [names[i] for i in prediction.fitted_on],
     }
 
 
+def _band(ours: Floats, real: Floats) -> list[float] | None:
+    """Where the error of a mean lies in nine of ten draws of twentieths of a run, in order of arrival."""
+    pairs = np.column_stack([ours, real])
+    pairs = pairs[np.isfinite(pairs).all(axis=1)]
+    parts = np.array([part.sum(axis=0) for part in np.array_split(pairs, min(_STRETCHES, len(pairs) or 1))])
+    if len(parts) < _STRETCHES:
+        return None
+    drawn = np.random.default_rng(0).integers(0, len(parts), (_RESAMPLES, len(parts)))
+    sums = parts[drawn].sum(axis=1)
+    low, high = np.quantile(100 * (sums[:, 0] / sums[:, 1] - 1), [0.05, 0.95])
+    return [float(low), float(high)]
+
+
 def _signed(
     predictions: Iterable[Prediction],
     real: Sequence[Mapping[str, float]],
-    seconds: Callable[[Prediction], Mapping[str, float]] = lambda p: p.seconds,
+    told: Callable[[Prediction], Latencies] = lambda p: p.latencies,
 ) -> dict[str, list[float]]:
     """Errors in per cent, with their sign; of a run without the figure (one-token answers) none."""
-    chosen = list(predictions)
-    errors = {name: [100 * (seconds(p)[name] / real[p.run][name] - 1) for p in chosen] for name in FIGURES}
+    pairs = [(figures(told(p)), real[p.run]) for p in predictions]
+    errors = {name: [100 * (ours[name] / theirs[name] - 1) for ours, theirs in pairs] for name in FIGURES}
     return {name: [value for value in values if math.isfinite(value)] for name, values in errors.items()}
 
 
@@ -157,25 +179,25 @@ def _medians(errors: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     return found
 
 
-def _parts(
-    found: Evidence, real: Sequence[Mapping[str, float]], origin: Sequence[str], total: Sequence[str]
-) -> dict[str, Any]:
+def _parts(found: Evidence, real: Sequence[Mapping[str, float]], part_of: Sequence[str]) -> dict[str, Any]:
     parts = {}
-    for name in sorted(set(total)):
-        chosen = [p for p, part in zip(found.predictions, total, strict=True) if part == name]
+    for name in sorted(set(part_of)):
+        chosen = [p for p, part in zip(found.predictions, part_of, strict=True) if part == name]
         parts[name] = {"runs_predicted": len(chosen)} | _medians(_signed(chosen, real))
     return parts
 
 
-def _noise(found: Evidence, real: Sequence[Mapping[str, float]], names: Sequence[str]) -> dict[str, Any]:
+def _noise(
+    repeats: Sequence[tuple[int, int]], real: Sequence[Mapping[str, float]], names: Sequence[str]
+) -> dict[str, Any]:
     """A repeat as the forecast of the other, both ways round."""
     errors: dict[str, list[float]] = {name: [] for name in FIGURES}
-    for pair in found.repeats:
+    for pair in repeats:
         for one, other in (pair, pair[::-1]):
             for name in FIGURES:
                 errors[name].append(100 * (real[one][name] / real[other][name] - 1))
     return {
-        "pairs": [[names[i] for i in pair] for pair in found.repeats],
+        "pairs": [[names[i] for i in pair] for pair in repeats],
         **{f"{name}_ape": float(np.median(np.abs(e))) if e else None for name, e in errors.items()},
         **{f"{name}_ape_max": float(np.max(np.abs(e))) if e else None for name, e in errors.items()},
     }
@@ -200,7 +222,7 @@ def _bursts(found: Evidence, real: Sequence[Mapping[str, float]], names: Sequenc
         "steps_error_range": [min(errors), max(errors)] if errors else None,
         "by_run": {
             names[p.run]: {"steps_error": 100 * p.steps_error}
-            | {f"{name}_error": _number(100 * (p.seconds[name] / real[p.run][name] - 1)) for name in FIGURES}
+            | {f"{n}_error": _number(100 * (v / real[p.run][n] - 1)) for n, v in figures(p.latencies).items()}
             for p in found.from_bursts
         },
     }

@@ -60,7 +60,7 @@ def _errors(found: Mapping[str, Any]) -> Table:
     noise, bursts, halves = found["noise"], found["bursts_alone"], found["random_halves"]
     rows = {
         "fitted on the other half": (found["runs_predicted"], found),
-        **{f"  {name}": (part["runs_predicted"], part) for name, part in found["by_origin"].items()},
+        **_by_origin(found["by_origin"]),
         **{f"  {name}": (part["runs_predicted"], part) for name, part in found["by_model"].items()},
         f"mean of {halves['divisions']} random halves": (found["runs_predicted"], halves),
         "the same, told the machine's speed in the run": (found["runs_predicted"], found["speed_known"]),
@@ -82,6 +82,14 @@ def _errors(found: Mapping[str, Any]) -> Table:
             f"a run's steps is off by {middle:+.0f} % in the median ({low:+.0f} to {high:+.0f} %)."
         )
     return table
+
+
+def _by_origin(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[int, Mapping[str, Any]]]:
+    rows: dict[str, tuple[int, Mapping[str, Any]]] = {}
+    for name, part in parts.items():
+        rows[f"  {name}"] = part["runs_predicted"], part
+        rows[f"  {name}: a repeat"] = 2 * len(part["noise"]["pairs"]), part["noise"]
+    return rows
 
 
 def _by_run(runs: Mapping[str, Mapping[str, Any]]) -> Table:
