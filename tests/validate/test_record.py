@@ -121,9 +121,11 @@ def test_steps_and_requests_by_hand(tmp_path: Path) -> None:
         [1.7, 2.7, 3.6, 1]
     )
     assert (a["n_preemptions"], b["n_preemptions"], b["mean_itl_s"]) == ("0", "1", "0.000000")
-    write_probes(tmp_path, [(0.0, 0.002), (1.0, 0.004)])
-    assert [row["probe_s"] for row in rows(tmp_path / "probes.csv")] == ["0.002000", "0.004000"]
-    assert quiet([(0.0, 0.002), (1.0, 0.004)])["probe_s"]["p50"] == pytest.approx(0.003)
+    probes = [(0.0, 0.002, 0.01), (1.0, 0.004, 0.01)]
+    write_probes(tmp_path, probes)
+    assert [row["memory_s"] for row in rows(tmp_path / "probes.csv")] == ["0.002000", "0.004000"]
+    assert quiet(probes)["probe_memory_s"]["p50"] == pytest.approx(0.003)
+    assert quiet(probes)["probe_compute_s"]["p90"] == pytest.approx(0.01)
     found = summary(trace, tokens, steps)
     assert found["ttft"]["mean"] == pytest.approx((1.7 + 2.6) / 2)
     assert (found["steps"], found["preemptions"], found["n_done"]) == (3, 1, 2)

@@ -108,7 +108,10 @@ def _read(path: Path) -> Sides:
             raise ValueError(f"{path}: column {name}: missing, or not all numbers") from None
     if not rows:
         raise ValueError(f"{path}: no requests in it")
-    about = json.loads(path.with_name("config.json").read_text(encoding="utf-8"))
+    try:
+        about = json.loads(path.with_name("config.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path.with_name('config.json')}: cannot be read ({error})") from None
     return Sides(path.parents[1].name, path.parent.name, **values, about=about)
 
 

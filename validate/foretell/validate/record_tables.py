@@ -139,14 +139,18 @@ def summary(
 
 
 def write_probes(folder: Path, probes: Sequence[Sequence[float]]) -> None:
-    """Write probes.csv: when a probe of the machine ran, and what it took [s]."""
+    """Write probes.csv: when the machine was probed, and what reading and computing took [s]."""
     with (folder / "probes.csv").open("w", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(("at_s", "probe_s"))
-        table.writerows((f"{at:.6f}", f"{took:.6f}") for at, took in probes)
+        table.writerow(("at_s", "memory_s", "compute_s"))
+        table.writerows([f"{value:.6f}" for value in probe] for probe in probes)
 
 
 def quiet(probes: Sequence[Sequence[float]]) -> dict[str, Any]:
     """What the probes took [s]: the same work each, so that their spread is the machine's."""
-    taken = [took for _, took in probes]
-    return {"probe_s": {f"p{q}": round(float(np.percentile(taken, q)), 6) for q in (10, 50, 90)}}
+    found = {}
+    for name, values in zip(
+        ("probe_memory_s", "probe_compute_s"), list(zip(*probes, strict=True))[1:], strict=True
+    ):
+        found[name] = {f"p{q}": round(float(np.percentile(values, q)), 6) for q in (10, 50, 90)}
+    return found

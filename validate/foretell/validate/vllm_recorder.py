@@ -5,7 +5,7 @@
 
 The engine runs in this process, driven by the trace's arrivals on the clock of the process's own CPU time;
 where nothing is running, the clock skips to the next arrival. What else the machine does still shows, in its
-caches and memory: a probe (a sum over 32 MB) says how much, and does not count in the clock.
+caches, memory and cores: probes (a sum over 32 MB, a product of matrices) say how much, outside of the clock.
 Times are seconds since the start. `RecordingScheduler` alone also serves an API server, on the wall clock:
 `--scheduler-cls vllm_recorder.RecordingScheduler` with this folder on PYTHONPATH and a file to write to in
 FORETELL_STEP_LOG (JSON lines).
@@ -187,9 +187,10 @@ class Clock:
 
 def drive(
     engine: Any, clock: Clock, rows: list[dict[str, str]], prompts: list[list[int]], limit_s: float
-) -> tuple[list[float], list[list[float]], list[tuple[float, float]]]:
+) -> tuple[list[float], list[list[float]], list[tuple[float, float, float]]]:
     """Run a trace: when each request was added, when each of its tokens came, when a probe took how long."""
-    memory, probes, steps = np.ones(2**23, dtype=np.float32), [], 0
+    memory, square = np.ones(2**23, dtype=np.float32), np.ones((512, 512), dtype=np.float32)
+    probes, steps = [], 0
     index = {row["id"]: i for i, row in enumerate(rows)}
     added: list[float] = []
     tokens: list[list[float]] = [[] for _ in rows]
@@ -211,7 +212,10 @@ def drive(
         if steps % _PROBED_STEPS == 0:
             at = clock()
             memory.sum()
-            probes.append((at, clock.leave_out(at)))
+            half = clock()
+            square @ square
+            compute_s = clock() - half
+            probes.append((at, clock.leave_out(at) - compute_s, compute_s))
         steps += 1
         outputs = engine.step()
         now = clock()
