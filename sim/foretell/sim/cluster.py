@@ -10,7 +10,7 @@ import heapq
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-from foretell.sim.engine import Engine
+from foretell.sim.engines import AnyEngine
 from foretell.sim.request import CANCELLED, FINISHED, Request
 from foretell.sim.routers import Fleet, Router
 from foretell.traces import Trace
@@ -170,7 +170,7 @@ class Calls:
 
 def drive(
     calls: Calls,
-    engines: Sequence[Engine],
+    engines: Sequence[AnyEngine],
     router: Router,
     ended: Ended,
 ) -> None:
@@ -247,7 +247,7 @@ def drive(
             heapq.heappop(events)
 
 
-def _drive_one(calls: Calls, engine: Engine, ended: Ended) -> None:
+def _drive_one(calls: Calls, engine: AnyEngine, ended: Ended) -> None:
     """The same for one engine, which can be told when the next arrival comes."""
     feedback = calls.answers_matter
     leaving: Leaving = []

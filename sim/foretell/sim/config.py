@@ -164,9 +164,16 @@ class EngineConfig:
         return int(self.num_speculative_tokens > 0 and self.speculative_method == "draft_model")
 
     @property
-    def drops_last_hit(self) -> bool:
-        """Whether a hit's last block is computed again, for a drafter that reads the model's states."""
-        return self.num_speculative_tokens > 0 and self.speculative_method in ("eagle", "mtp")
+    def dropping_windows(self) -> frozenset[int]:
+        """Windows of the groups that compute the last block of a hit again, for the drafter's sake.
+
+        An MTP drafter's layers come last, and vLLM finds their group by that; of EAGLE it takes all groups.
+        """
+        if not self.num_speculative_tokens or self.speculative_method not in ("eagle", "mtp"):
+            return frozenset()
+        return frozenset(
+            self.kv_cache_groups[-1:] if self.speculative_method == "mtp" else self.kv_cache_groups
+        )
 
     def window_blocks(self, window: int) -> int:
         """Blocks that a request holds at most in a group of this window, as vLLM counts them to admit it."""

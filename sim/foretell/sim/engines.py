@@ -5,6 +5,9 @@ from __future__ import annotations
 from foretell.models import StepCost
 from foretell.sim.config import EngineConfig
 from foretell.sim.engine import Engine, OnStep
+from foretell.sim.stepwise import StepwiseEngine
+
+AnyEngine = Engine | StepwiseEngine
 
 
 def make_engine(
@@ -14,16 +17,7 @@ def make_engine(
     on_step: OnStep | None = None,
     record_itl: bool = False,
     record_loads: bool = False,
-) -> Engine:
-    """Make an engine for these settings; see `foretell.sim.engine.Engine` for the arguments.
-
-    Raises:
-        ValueError: no engine has what the settings ask for.
-
-    """
-    if config.stepwise:
-        raise ValueError(
-            f"num_speculative_tokens, kv_cache_groups: {config.num_speculative_tokens}, "
-            f"{config.kv_cache_groups} are not simulated yet; leave them at 0 and (0,)"
-        )
-    return Engine(config, cost, on_step=on_step, record_itl=record_itl, record_loads=record_loads)
+) -> AnyEngine:
+    """Make an engine for these settings; see `foretell.sim.engine.Engine` for the arguments."""
+    make = StepwiseEngine if config.stepwise else Engine
+    return make(config, cost, on_step=on_step, record_itl=record_itl, record_loads=record_loads)

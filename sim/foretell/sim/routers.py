@@ -17,7 +17,7 @@ import numpy as np
 from foretell.sim.request import Request
 
 if TYPE_CHECKING:
-    from foretell.sim.engine import Engine
+    from foretell.sim.engines import AnyEngine
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class Fleet:
     """
 
     outstanding: list[int]
-    engines: Sequence[Engine]
+    engines: Sequence[AnyEngine]
     time_s: float = 0.0
 
 

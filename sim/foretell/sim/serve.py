@@ -9,8 +9,8 @@ from itertools import count
 
 from foretell.models import StepCost
 from foretell.sim.config import EngineConfig
-from foretell.sim.engine import Engine, OnStep
-from foretell.sim.engines import make_engine
+from foretell.sim.engine import OnStep
+from foretell.sim.engines import AnyEngine, make_engine
 from foretell.sim.request import CANCELLED, Request
 
 
@@ -20,7 +20,7 @@ def serve(
     cost: StepCost,
     *,
     on_step: OnStep | None = None,
-) -> Engine:
+) -> AnyEngine:
     """Run one engine until all its calls have ended.
 
     Args:
@@ -35,6 +35,12 @@ def serve(
 
     """
     engine = make_engine(config, cost, on_step=on_step)
+    serve_on(engine, requests)
+    return engine
+
+
+def serve_on(engine: AnyEngine, requests: Iterable[Request]) -> None:
+    """The same on an engine that has been made."""
     calls = iter(requests)
     leaving: list[tuple[float, int, Request]] = []  # heap
     order = count()
@@ -54,4 +60,3 @@ def serve(
         call = next(calls, None)
     engine.horizon = math.inf
     engine.advance(math.inf)
-    return engine

@@ -144,7 +144,12 @@ def kept(window: int, block_size: int, full: range, ends: Boundaries, drop: bool
 
 
 def find_hit(
-    pool: Blocks, windows: Sequence[int], names: Sequence[Hashable], known: int, block_size: int, drop: bool
+    pool: Blocks,
+    windows: Sequence[int],
+    names: Sequence[Hashable],
+    known: int,
+    block_size: int,
+    dropping: frozenset[int],
 ) -> tuple[list[Table], int, int]:
     """The longest prefix that all groups have cached, without side effect.
 
@@ -154,14 +159,16 @@ def find_hit(
         names: names of the request's full blocks.
         known: its tokens; the last one is always computed, to sample the next from.
         block_size: tokens a block.
-        drop: whether the last block of a hit is dropped, for its drafter to compute it again.
+        dropping: windows whose last block of a hit is dropped, for the drafter to compute it again.
 
     Returns:
         The blocks of each group, the tokens they hold, and up to where some group alone had a hit.
 
     """
     if len(windows) == 1:
-        found = _search(pool, windows[0], names, (known - 1) // block_size, (0,), block_size, drop)
+        window = windows[0]
+        most = (known - 1) // block_size
+        found = _search(pool, window, names, most, (0,), block_size, window in dropping)
         return [[each[0] if each else None for each in found]], len(found) * block_size, 0
     alike = {window: [g for g, w in enumerate(windows) if w == window] for window in windows}
     order = sorted(alike, key=bool)  # full attention first
@@ -174,11 +181,11 @@ def find_hit(
             if window == 0 and window in hits:
                 now = min(now, len(hits[window]) * block_size)
                 continue
-            dropping = drop and window not in dropped
-            most = min(now // block_size + dropping, len(names))
-            hits[window] = _search(pool, window, names, most, alike[window], block_size, dropping)
+            drop = window in dropping and window not in dropped
+            most = min(now // block_size + drop, len(names))
+            hits[window] = _search(pool, window, names, most, alike[window], block_size, drop)
             at = len(hits[window]) * block_size
-            if dropping:
+            if drop:
                 dropped.add(window)
             elif at < now:
                 dropped.clear()

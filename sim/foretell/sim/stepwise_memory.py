@@ -22,6 +22,7 @@ class Memory:
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
         self.pool = Blocks(config.num_gpu_blocks, in_line=config.freed_blocks_in_line)
+        self._dropping = config.dropping_windows
         self._chains: dict[tuple[int, Hashable, int], int] = {}  # (chain before, stream, tokens): chain
 
     def names(self, live: Live, full_blocks: int) -> list[Hashable]:
@@ -53,12 +54,12 @@ class Memory:
             return
         full = tokens // config.block_size
         names = self.names(live, full)
-        ends = boundaries(live.prompt, config.block_size, config.drops_last_hit)
+        ends = boundaries(live.prompt, config.block_size, bool(self._dropping))
         if live.shared:
             ends = (*ends, live.shared)
         for group, window in enumerate(config.kv_cache_groups):
             fresh = range(live.hashed[group], full)
-            for i in kept(window, config.block_size, fresh, ends, config.drops_last_hit):
+            for i in kept(window, config.block_size, fresh, ends, window in self._dropping):
                 block = live.tables[group][i]
                 if block is not None:
                     self.pool.remember(block, group, names[i])
@@ -100,7 +101,7 @@ class Memory:
             return [[] for _ in config.kv_cache_groups], 0
         names = self.names(live, live.known // config.block_size)
         hit, tokens, longest = find_hit(
-            self.pool, config.kv_cache_groups, names, live.known, config.block_size, config.drops_last_hit
+            self.pool, config.kv_cache_groups, names, live.known, config.block_size, self._dropping
         )
         live.shared = longest if longest > tokens else 0
         return hit, tokens

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from foretell.sim.engine import Batch, Engine
 
 
-_PATIENCE = 10_000
+PATIENCE = 10_000
 
 
 class LivelockError(ValueError):
@@ -65,7 +65,7 @@ def preempt(engine: Engine, request: Request, scheduled: int = 0) -> None:
         request.place = -1
         request.paused_s = engine.token_at
     engine.fruitless += 1
-    if engine.fruitless > _PATIENCE:
+    if engine.fruitless > PATIENCE:
         raise LivelockError(
             f"requests preempt each other for ever ({request.id or 'one'} of priority {request.priority}, "
             f"{engine.fruitless} preemptions without a token), as they would in vLLM; "
