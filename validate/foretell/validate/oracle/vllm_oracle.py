@@ -81,7 +81,7 @@ class Call:
         self.accepted = deque(row.get("accepted") or ())
         self.total = min(prompt + answer, most)
         self.tokens = streams.of(self.id, row.get("segments") or (), self.total)
-        self.status, self.first_s, self.finish_s, self.cached = "waiting", None, None, None
+        self.status, self.first_s, self.finish_s, self.cached = "coming", None, None, None
         stops = bool(row.get("stop_token"))
         self.request = Request(
             request_id=self.id,
@@ -214,16 +214,21 @@ class Drive:
         if call.cancel_s is not None and call.cancel_s <= call.arrival_s:
             call.status = "cancelled"
             return
+        call.status = "waiting"
         began = time.process_time()
         self.scheduler.add_request(call.request)
         self.cpu_s += time.process_time() - began
 
     def _cancel(self, leaving, now):
+        early = []
         while leaving and leaving[0].cancel_s <= now:
             call = leaving.popleft()
-            if call.id in self.scheduler.requests and not call.request.is_finished():
+            if call.status == "coming":
+                early.append(call)  # its abort follows it through the input queue
+            elif call.id in self.scheduler.requests and not call.request.is_finished():
                 self.scheduler.finish_requests(call.id, RequestStatus.FINISHED_ABORTED)
                 call.status = "cancelled"
+        leaving.extendleft(reversed(early))
 
     def _schedule(self):
         began = time.process_time()
