@@ -116,7 +116,7 @@ class Entry:
         self.call, self.n, self.drafts, self.padded = call, n, drafts, padded
         self.before = request.num_computed_tokens - n
         self.samples = not build.is_prefill_chunk(request)
-        self.decodes = self.samples and n == 1 + drafts and self.before >= request.num_prompt_tokens
+        self.decodes = self.samples and n == 1 and self.before >= request.num_prompt_tokens
 
 
 def seconds(cost, batch):
