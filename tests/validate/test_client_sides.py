@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from foretell.sim.cli import main
-from foretell.sim.client import FIGURES, Client, load_client
+from foretell.sim.client import FIGURES, Client, load_client, streams
 from foretell.validate import client_sides
 from foretell.validate.client_sides import Sides, client_errors, fit_client, read_sides
 from foretell.validate.record_server import LOAD_FIELDS, SIDES, load_server_recording, sides
@@ -32,7 +32,7 @@ def made_up(load: str, rate_per_s: float, seed: int, client: Client = TRUE, stal
     last = first + 0.01 * (output - 1)
     late = np.zeros(n)
     late[:stalls] = 0.4
-    seen = [at + client.back_s(client_sides.streams(at, first, last)) for at in (first, last)]
+    seen = [np.asarray(at + client.back_s(streams(at, first, last))) for at in (first, last)]
     return Sides("made", load, prompt, output, sent, reached, first, last, seen[0] + late, seen[1])
 
 
@@ -64,8 +64,10 @@ def test_predictions_of_what_was_left_out() -> None:
 
 
 def test_latencies_of_either_side_by_hand() -> None:
-    one = [np.array([x]) for x in (100.0, 5.0, 1.0, 1.01, 1.1, 1.5, 1.12, 1.54)]
-    found = Sides("a", "b", *one)
+    times = {"sent_s": 1.0, "reached_s": 1.01, "engine_first_s": 1.1, "engine_last_s": 1.5}
+    times |= {"client_first_s": 1.12, "client_last_s": 1.54}
+    arrays = {name: np.array([at]) for name, at in times.items()}
+    found = Sides("a", "b", prompt_tokens=np.array([100.0]), output_tokens=np.array([5.0]), **arrays)
     assert {k: v[0] for k, v in found.latencies("engine").items()} == pytest.approx(
         {"ttft": 0.09, "tpot": 0.1, "e2e": 0.49}
     )
