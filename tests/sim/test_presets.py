@@ -82,10 +82,10 @@ def test_each_version_has_a_server_and_an_offline_preset() -> None:
     ("version", "ways"),
     [
         ("0.32", ()),
-        ("0.31.0", ()),
+        ("0.31.0", ("drafted_hits_end_early",)),
         ("0.33.1", ()),
-        ("0.30.0", ("long_prefill_token_threshold_alone",)),
-        ("0.19", OLD_WAYS),
+        ("0.30.0", ("drafted_hits_end_early", "long_prefill_token_threshold_alone")),
+        ("0.19", OLD_WAYS[1:]),  # it has neither drafts nor windows here
     ],
 )
 def test_settings_under_a_versions_ways(version: str, ways: tuple[str, ...]) -> None:
@@ -95,7 +95,7 @@ def test_settings_under_a_versions_ways(version: str, ways: tuple[str, ...]) -> 
     found = as_version(given, version)
     assert tuple(way for way in OLD_WAYS if getattr(found, way)) == ways
     assert found.watermark == (0.0 if version == "0.19" else 0.1)
-    assert found.long_prefill_token_threshold_adaptive is (not ways)
+    assert found.long_prefill_token_threshold_adaptive is (version not in ("0.30.0", "0.19"))
     assert found.long_prefill_token_threshold == 8
 
 

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 SPECULATIVE_METHODS = ("ngram", "draft_model", "eagle", "mtp")
-OLD_WAYS = ("long_prefill_token_threshold_alone", "freed_blocks_in_line", "idle_victim_skips_next")
+OLD_WAYS = (
+    "drafted_hits_end_early",
+    "long_prefill_token_threshold_alone",
+    "freed_blocks_in_line",
+    "idle_victim_skips_next",
+)
 """The fields of `EngineConfig` that say what an older version does otherwise than the newest."""
 
 
@@ -16,7 +21,7 @@ class EngineConfig:
     """The settings of one vLLM engine that its scheduler reads.
 
     Defaults are those of vLLM 0.32's scheduler where the device does not decide, with prefix caching
-    and asynchronous scheduling off; presets (`foretell list presets`) give a server's. The last three
+    and asynchronous scheduling off; presets (`foretell list presets`) give a server's. The last four
     are no settings of vLLM but what older versions do; their presets switch them on (docs/versions.md).
 
     Attributes:
@@ -39,6 +44,8 @@ class EngineConfig:
             another number a sliding window in tokens. All groups take blocks from one pool.
         num_speculative_tokens: draft tokens that each decode step verifies; 0 is no speculation.
         speculative_method: who drafts. All but "ngram" keep KV of their own for the drafts to come.
+        drafted_hits_end_early: with an "eagle" or "mtp" drafter and several KV cache groups the look-up of a
+            prompt that fills its last block stops short of that block, before one is dropped (0.31).
         long_prefill_token_threshold_alone: that limit holds for a request alone in the engine, too (0.30).
         freed_blocks_in_line: a freed block that nobody can hit is used again after those that were free
             before, as all others are, not ahead of them (0.19).
@@ -70,6 +77,7 @@ class EngineConfig:
     kv_cache_groups: tuple[int, ...] = (0,)
     num_speculative_tokens: int = 0
     speculative_method: Literal["ngram", "draft_model", "eagle", "mtp"] = "ngram"
+    drafted_hits_end_early: bool = False
     long_prefill_token_threshold_alone: bool = False
     freed_blocks_in_line: bool = False
     idle_victim_skips_next: bool = False

@@ -99,7 +99,7 @@ class Memory:
         config = self.config
         if not config.enable_prefix_caching:
             return [[] for _ in config.kv_cache_groups], 0
-        names = self.names(live, live.known // config.block_size)
+        names = self.names(live, (live.known - config.drafted_hits_end_early) // config.block_size)
         hit, tokens, longest = find_hit(
             self.pool, config.kv_cache_groups, names, live.known, config.block_size, self._dropping
         )
