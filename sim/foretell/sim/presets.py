@@ -206,13 +206,15 @@ def engine_config(resolved: Mapping[str, Any], *, num_gpu_blocks: int, max_model
     return EngineConfig(**values | {"num_gpu_blocks": num_gpu_blocks, "max_model_len": max_model_len})
 
 
-def as_version(config: EngineConfig, version: str) -> EngineConfig:
-    """Return the same settings under a version's ways: its semantic switches on, what it lacks off.
+def version_ways(version: str) -> tuple[tuple[str, ...], dict[str, bool]]:
+    """Settings that foretell does not have for a version, and what it does otherwise than the newest.
 
     Args:
-        config: an engine's settings.
         version: of vLLM, such as "0.30" or "0.30.0"; one that is newer than all presets is taken as
             the newest of them.
+
+    Returns:
+        Names of fields of `EngineConfig`; all of `OLD_WAYS`, and whether this version has them.
 
     Raises:
         ValueError: not a version, or none of a preset.
@@ -223,9 +225,15 @@ def as_version(config: EngineConfig, version: str) -> EngineConfig:
     if preset is None:
         known = ", ".join(f"{major}.{minor}" for major, minor in sorted(presets))
         raise ValueError(f"vLLM {version}: no preset says what it does otherwise; there are {known}")
-    ways = {name: preset["settings"].get(name, False) for name in OLD_WAYS}
+    ways = {name: bool(preset["settings"].get(name)) for name in OLD_WAYS}
+    return tuple(preset.get("unsupported", ())), ways
+
+
+def as_version(config: EngineConfig, version: str) -> EngineConfig:
+    """Return the same settings under a version's ways (`version_ways`), with what it lacks off."""
+    unsupported, ways = version_ways(version)
     default = {field.name: field.default for field in fields(EngineConfig)}
-    return replace(config, **ways, **{name: default[name] for name in preset.get("unsupported", ())})
+    return replace(config, **ways, **{name: default[name] for name in unsupported})
 
 
 def _device(preset: Mapping[str, Any], accelerator: Accelerator | None) -> Mapping[str, Any]:
