@@ -22,9 +22,15 @@ _MARKERS: tuple[Callable[[float, float], str], ...] = (  # paths round a point
     lambda x, y: f"M{x - 2.4:.1f} {y - 2.4:.1f}h4.8v4.8h-4.8z",
     lambda x, y: f"M{x:.1f} {y - 3.2:.1f}l3.2 5.6h-6.4z",
     lambda x, y: f"M{x:.1f} {y - 3.4:.1f}l3.4 3.4l-3.4 3.4l-3.4-3.4z",
+    lambda x, y: f"M{x:.1f} {y + 3.2:.1f}l3.2-5.6h-6.4z",
+    lambda x, y: f"M{x - 1:.1f} {y - 3.2:.1f}h2v2.2h2.2v2h-2.2v2.2h-2v-2.2h-2.2v-2h2.2z",
+    lambda x, y: f"M{x - 3.6:.1f} {y - 1.6:.1f}h7.2v3.2h-7.2z",
+    lambda x, y: f"M{x - 1.6:.1f} {y - 3.6:.1f}h3.2v7.2h-3.2z",
 )
 COLOURS = 8
 """CSS variables --c0, --c1, ... that a page must define."""
+DRAWN = 5000
+"""Points of a chart that are drawn at most, if nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +42,13 @@ class Points:
     labels: Sequence[str]
 
 
-def scatter(series: Mapping[str, Points], title: str) -> str:
-    """Plot predicted over measured, on like logarithmic axes, with the diagonal and ±20 % beside it."""
+def scatter(
+    series: Mapping[str, Points], title: str, band: float = 0.2, unit: str = "s", drawn: int = DRAWN
+) -> str:
+    """Plot predicted over measured, on like logarithmic axes, with the diagonal and ±`band` beside it.
+
+    Of more than `drawn` points an even choice is drawn.
+    """
     values = np.concatenate([np.r_[one.measured, one.predicted] for one in series.values()] or [np.ones(1)])
     values = values[np.isfinite(values) & (values > 0)]
     if not values.size:
@@ -53,33 +64,107 @@ def scatter(series: Mapping[str, Points], title: str) -> str:
     ends = 10**low, 10**high
     parts = []
     for tick in _decades(low, high):
-        x, y, text = across(tick), up(tick), _short(tick)
+        x, y, text = across(tick), up(tick), _short(tick, unit)
         parts.append(
             f'<path class="grid" d="M{x:.1f} {_TOP}V{_HEIGHT - _BOTTOM}M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}"/>'
             f'<text x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 16}" text-anchor="middle">{text}</text>'
             f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{text}</text>'
         )
-    for factor, kind in ((1.0, "equal"), (1.2, "near"), (1 / 1.2, "near")):
+    for factor, kind in ((1.0, "equal"), (1 + band, "near"), (1 - band, "near")):
         start, end = max(ends[0], ends[0] / factor), min(ends[1], ends[1] / factor)
         parts.append(
             f'<path class="{kind}" d="M{across(start):.1f} {up(start * factor):.1f}'
             f'L{across(end):.1f} {up(end * factor):.1f}"/>'
         )
+    step = _step(series, drawn)
     for index, one in enumerate(series.values()):
-        marks = [
-            f'<path d="{marker(index, across(x), up(y))}"><title>{escape(label)}</title></path>'
-            for x, y, label in zip(one.measured, one.predicted, one.labels, strict=True)
-            if np.isfinite(x) and np.isfinite(y) and x > 0 and y > 0
-        ]
-        parts.append(f'<g fill="var(--c{index % COLOURS})" class="mark">{"".join(marks)}</g>')
+        shown = (one.measured > 0) & (one.predicted > 0)
+        parts.append(_marks(index, one, shown, across, up, step))
     parts.append(
         f'<text x="{(_LEFT + _WIDTH) / 2}" y="{_HEIGHT - 8}" text-anchor="middle">measured</text>'
         f'<text transform="translate(14 {_HEIGHT / 2 - 20}) rotate(-90)" text-anchor="middle">'
         f"predicted</text>"
     )
     count = sum(len(one.measured) for one in series.values())
-    about = f"{count} points on logarithmic axes; the full line is equality, the dashed ones ±20 %."
+    near = sum(int(np.sum(np.abs(one.predicted / one.measured - 1) <= band)) for one in series.values())
+    about = (
+        f"{count} points on logarithmic axes; the full line is equality, the dashed ones ±{100 * band:g} %, "
+        f"between which {near} of the points lie."
+    )
     return _svg(_WIDTH, _HEIGHT, title, about, parts)
+
+
+def against(
+    series: Mapping[str, Points], title: str, across: str, limit: float = 60.0, drawn: int = DRAWN
+) -> str:
+    """Plot errors [%] over a load on a logarithmic axis, with 0 and ±10 %; what lies beyond is at the end.
+
+    Args:
+        series: loads as `measured`, errors as `predicted`.
+        title: for assistive technology.
+        across: what the load is.
+        limit: where the axis of errors ends on both sides.
+        drawn: points that are drawn at most, an even choice.
+
+    """
+    values = np.concatenate([one.measured for one in series.values()] or [np.zeros(0)])
+    values = values[np.isfinite(values) & (values > 0)]
+    if not values.size:
+        return "<p>No row is predicted.</p>"
+    height = 300
+    low, high = math.log10(values.min()) - 0.05, math.log10(values.max()) + 0.05
+
+    def place(value: float) -> float:
+        return _LEFT + (math.log10(value) - low) / (high - low) * (_WIDTH - _LEFT - _RIGHT)
+
+    def up(error: float) -> float:
+        kept = min(max(error, -limit), limit)
+        return _TOP + (limit - kept) / (2 * limit) * (height - _TOP - _BOTTOM)
+
+    parts = [
+        f'<path class="grid" d="M{place(tick):.1f} {_TOP}V{height - _BOTTOM}"/>'
+        f'<text x="{place(tick):.1f}" y="{height - _BOTTOM + 16}" text-anchor="middle">{tick:g}</text>'
+        for tick in _decades(low, high)
+    ]
+    for error in (*np.linspace(-limit, limit, 5), -10.0, 10.0):
+        kind = "equal" if error == 0 else "near" if abs(error) == 10 else "grid"
+        parts.append(f'<path class="{kind}" d="M{_LEFT} {up(error):.1f}H{_WIDTH - _RIGHT}"/>')
+        if abs(error) != 10 or limit < 40:
+            text = format(error, "+g" if error else "g").replace("-", "−")
+            parts.append(f'<text x="{_LEFT - 6}" y="{up(error) + 4:.1f}" text-anchor="end">{text} %</text>')
+    step = _step(series, drawn)
+    for index, one in enumerate(series.values()):
+        shown = (one.measured > 0) & np.isfinite(one.predicted)
+        parts.append(_marks(index, one, shown, place, up, step))
+    parts.append(
+        f'<text x="{(_LEFT + _WIDTH) / 2}" y="{height - 8}" text-anchor="middle">{escape(across)}</text>'
+    )
+    errors = np.concatenate([one.predicted for one in series.values()])
+    inside = np.mean(np.abs(errors[np.isfinite(errors)]) <= 10)
+    about = f"{len(errors)} points; {100 * inside:.0f} % of them are within ±10 %, the dashed lines."
+    return _svg(_WIDTH, height, title, about, parts)
+
+
+def shares(rows: Mapping[str, tuple[float, int]], title: str, nominal: float = 0.9) -> str:
+    """Show shares of [0, 1] as bars beside a line at the nominal one, with the share and its count."""
+    row, left, right = 22, 190, 92
+    width, height = _WIDTH, row * len(rows) + 30
+    scale = width - left - right
+    parts = []
+    for index, (name, (share, count)) in enumerate(rows.items()):
+        y = 4 + row * (index + 0.5)
+        parts.append(
+            f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{escape(name)}</text>'
+            f'<rect class="box" x="{left}" y="{y - 6:.1f}" width="{share * scale:.1f}" height="12"/>'
+            f'<text x="{width - 4}" y="{y + 4:.1f}" text-anchor="end">{100 * share:.0f} % of {count}</text>'
+        )
+    line = left + nominal * scale
+    parts.append(
+        f'<path class="median" d="M{line:.1f} 2V{height - 22}"/>'
+        f'<text x="{line:.1f}" y="{height - 8}" text-anchor="middle">nominal {100 * nominal:g} %</text>'
+    )
+    about = "; ".join(f"{name}: {100 * share:.0f} % of {count}" for name, (share, count) in rows.items())
+    return _svg(width, height, title, about, parts)
 
 
 def boxes(groups: Mapping[str, Array], title: str, limit: float = 60.0) -> str:
@@ -139,6 +224,28 @@ def marker(series: int, x: float, y: float) -> str:
     return _MARKERS[series % len(_MARKERS)](x, y)
 
 
+def _marks(
+    index: int,
+    one: Points,
+    shown: npt.NDArray[np.bool_],
+    across: Callable[[float], float],
+    up: Callable[[float], float],
+    step: int,
+) -> str:
+    """Every `step`-th of a series' points that can be shown."""
+    chosen = np.flatnonzero(shown & np.isfinite(one.measured) & np.isfinite(one.predicted))[::step]
+    marks = (
+        f'<path d="{marker(index, across(one.measured[i]), up(one.predicted[i]))}">'
+        f"<title>{escape(one.labels[i])}</title></path>"
+        for i in chosen
+    )
+    return f'<g fill="var(--c{index % COLOURS})" class="mark">{"".join(marks)}</g>'
+
+
+def _step(series: Mapping[str, Points], drawn: int) -> int:
+    return max(1, math.ceil(sum(len(one.measured) for one in series.values()) / drawn))
+
+
 def _svg(width: float, height: float, title: str, about: str, parts: Sequence[str]) -> str:
     return (
         f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(title)}">'
@@ -152,5 +259,5 @@ def _decades(low: float, high: float) -> list[float]:
     return [tick for tick in ticks if low <= math.log10(tick) <= high]
 
 
-def _short(seconds: float) -> str:
-    return f"{seconds * 1e3:g} ms" if seconds < 1 else f"{seconds:g} s"
+def _short(value: float, unit: str) -> str:
+    return f"{value * 1e3:g} m{unit}" if value < 1 and unit in ("s", "J") else f"{value:g} {unit}".strip()

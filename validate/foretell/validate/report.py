@@ -98,7 +98,7 @@ def summarise(table: pd.DataFrame, source: str, left_out: Mapping[str, int] | No
         Top-level figures of the judged rows in the variant MAIN (`rows` and `rows_predicted` of all of them,
         errors and coverage without those set aside), bootstrap 90 % intervals of the errors (`..._ape_90`),
         the same with all rows (`with_set_aside`), by group and by every input, in other variants, of other
-        backends, and the targets.
+        backends, the targets, and the `points` of those figures, by column.
 
     """
     judged = table[table["judged"].astype(bool)]
@@ -135,8 +135,16 @@ def summarise(table: pd.DataFrame, source: str, left_out: Mapping[str, int] | No
             for row in main[main["set_aside"].fillna("") != ""].to_dict("records")
         ],
     }
+    summary["points"] = points(kept)
     summary["targets"] = [judge(target, summary) for target in TARGETS]
     return summary
+
+
+def points(rows: pd.DataFrame) -> dict[str, list[Any]]:
+    """What was measured and predicted of every row that is predicted, by column: for plots."""
+    told = rows[_predicted(rows)]
+    times = [f"{metric}{middle}_s" for metric in METRICS for middle in ("", "_predicted")]
+    return {name: told[name].tolist() for name in ("id", *GROUP, "concurrency", *times)}
 
 
 def figures(rows: pd.DataFrame) -> Figures:

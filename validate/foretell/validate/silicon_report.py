@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from foretell.validate.charts import Points, boxes, legend, scatter
+from foretell.validate.page import document, figure
+from foretell.validate.page import table as _table
 from foretell.validate.report import MAIN, name_of, residuals
 
 if TYPE_CHECKING:
@@ -86,16 +87,7 @@ def render(table: pd.DataFrame, summary: Mapping[str, Any]) -> str:
         "others, collected in aiconfigurator's silicon_sample.csv; operators measured for "
         "aiconfigurator-core (both NVIDIA, Apache-2.0).</p>",
     ]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>foretell: validated on silicon</title><style>{_style()}</style></head><body><main>"
-        f"{''.join(parts)}</main></body></html>\n"
-    )
-
-
-def _style() -> str:
-    return (files("foretell.validate") / "silicon_report.css").read_text(encoding="utf-8")
+    return document("foretell: validated on silicon", "".join(parts))
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -195,7 +187,7 @@ def _scatters(rows: pd.DataFrame, whose: str, models: Sequence[str]) -> list[str
                 for row, a, b in zip(part["id"], measured, predicted, strict=True)
             ]
             series[model] = Points(measured, predicted, labels)
-        found.append(_figure(scatter(series, f"{name} of {whose}, predicted and measured"), name))
+        found.append(figure(scatter(series, f"{name} of {whose}, predicted and measured"), name))
     return [*found, "</div>"]
 
 
@@ -208,7 +200,7 @@ def _residuals(rows: pd.DataFrame) -> list[str]:
             groups = {
                 name_of(value): residuals(rows[rows[column] == value], metric) for value in _in_order(values)
             }
-            found.append(_figure(boxes(groups, f"Residuals of {metric.upper()} by {name}"), long))
+            found.append(figure(boxes(groups, f"Residuals of {metric.upper()} by {name}"), long))
         found.append("</div>")
     return found
 
@@ -239,19 +231,6 @@ def _foreign(rows: pd.DataFrame, summary: Mapping[str, Any], models: Sequence[st
 def _rows(heads: tuple[str, str], rows: Iterable[tuple[Any, Any]]) -> str:
     body = "".join(f"<tr><td>{escape(str(a))}</td><td>{escape(str(b))}</td></tr>" for a, b in rows)
     return _table(heads, body, "", "text") if body else ""
-
-
-def _table(heads: Sequence[str], body: str, caption: str, style: str = "figures") -> str:
-    head = "".join(f"<th scope=col>{escape(text)}</th>" for text in heads)
-    about = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return (
-        f'<div class="scroll"><table class="{style}">{about}<thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
-
-
-def _figure(chart: str, caption: str) -> str:
-    return f"<figure><figcaption>{escape(caption)}</figcaption>{chart}</figure>"
 
 
 def _kept(rows: pd.DataFrame) -> pd.DataFrame:
