@@ -70,7 +70,8 @@ def watch(case: Case, make: Callable[..., Engine] = make_engine) -> Record:
     except LivelockError:
         record.livelock = True
     record.requests = {
-        r.id: [r.status, r.first_token_s, r.finish_s, r.n_preemptions, max(0, r.cached_tokens)] for r in requests
+        r.id: [r.status, r.first_token_s, r.finish_s, r.n_preemptions, max(0, r.cached_tokens)]
+        for r in requests
     }
     return record
 

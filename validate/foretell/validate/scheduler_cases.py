@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 MILLISECOND = 2.0**-10  # about one
 TICK = 2.0**-40
-CHUNK = 50
-"""Scenarios that one search of hypothesis draws; a mismatch among them is shrunk from its seed."""
+CHUNK = 9
+"""Scenarios taken from one search of hypothesis; a mismatch among them is shrunk from its seed. A longer
+search would mutate what it drew, and its scenarios would be alike."""
 _PATIENCE_S = 120.0
 _SIZES = ((1, 6, 30), (10, 24, 100), (24, 48, 200), (40, 64, 300), (40, 64, 400))
 """Fewest and most requests of a scenario, and the longest answer."""
@@ -31,6 +32,8 @@ _DEFAULTS = {
     "scheduler_reserve_full_isl": False,
     "watermark": 0.0,
     "async_scheduling": False,
+    "kv_cache_groups": (0,),
+    "num_speculative_tokens": 0,
 }
 """What a version that does not know the setting does."""
 
@@ -49,24 +52,24 @@ class Scope:
     semantics: tuple[tuple[str, Any], ...] = ()
 
 
-def cases(scope: Scope = Scope()) -> SearchStrategy[Case]:  # noqa: B008  (it is frozen)
+def cases(scope: Scope = Scope()) -> SearchStrategy[Case]:
     """Strategy: a scenario of up to 64 requests."""
     from hypothesis import strategies as st
 
     return st.composite(_draw_case)(scope)
 
 
-def draw_cases(n: int, seed: int, scope: Scope = Scope()) -> Iterator[tuple[int, Case]]:  # noqa: B008
+def draw_cases(n: int, seed: int, scope: Scope = Scope()) -> Iterator[tuple[int, Case]]:
     """Draw `n` scenarios; yields each with the seed of the search that shrinks it (see `shrink`)."""
     for start in range(0, n, CHUNK):
         found: list[Case] = []
         chunk_seed = seed * 1_000_003 + start // CHUNK
         _search(scope, chunk_seed, found.append, shrinks=False)
-        for case in found[: n - start]:
+        for case in found[1 : 1 + n - start]:  # the first is always the least there is
             yield chunk_seed, case
 
 
-def shrink(chunk_seed: int, differs: Callable[[Case], bool], scope: Scope = Scope()) -> Case | None:  # noqa: B008
+def shrink(chunk_seed: int, differs: Callable[[Case], bool], scope: Scope = Scope()) -> Case | None:
     """The smallest scenario that hypothesis finds to differ, from the one that it drew with this seed.
 
     Returns:
@@ -101,7 +104,7 @@ def _search(scope: Scope, chunk_seed: int, check: Callable[[Case], None], *, shr
 
     @hy.seed(chunk_seed)
     @hy.settings(
-        max_examples=CHUNK,
+        max_examples=1 + CHUNK,
         database=None,
         deadline=None,
         phases=phases,
@@ -121,7 +124,7 @@ def _draw_case(draw: Callable[[Any], Any], scope: Scope) -> Case:
 
     fewest, most, longest_answer = draw(st.sampled_from(_SIZES))
     block_size = draw(st.sampled_from((16, 16, 32, 64, 128, 1, 2, 3, 4, 8)))
-    longest_prompt = draw(st.sampled_from((4, 40, 40, 150, 150, 600)))
+    longest_prompt = draw(st.sampled_from((4, 40, 150, 600, 3 * block_size, 5 * block_size)))
     longest_answer = draw(st.sampled_from((1, longest_answer, longest_answer, 2 * longest_answer)))
     windows = draw(st.sampled_from(((0,),) * 10 + ((1,), (0, 1), (0, 1), (0, 1, 1), (0, 1, 2))))
     groups = tuple(w and w * draw(st.integers(1, 4 * block_size)) for w in windows)
@@ -158,7 +161,7 @@ def _draw_case(draw: Callable[[Any], Any], scope: Scope) -> Case:
     settings["long_prefill_token_threshold"] = threshold
     settings["long_prefill_token_threshold_adaptive"] = threshold > 0 and draw(st.booleans())
     each = -(-min(longest, settings["max_model_len"]) // block_size) * len(groups)
-    several = draw(st.sampled_from((1.0, 1.2, 2.0, 4.0, 16.0)))
+    several = draw(st.sampled_from((1.0, 1.1, 1.3, 1.6, 2.0, 3.0, 8.0)))
     settings["num_gpu_blocks"] = 3 + len(groups) + int(each * several) + draw(st.integers(0, 3))
     if settings["speculative_method"] == "ngram" and speculation:
         settings["async_scheduling"] = False  # vLLM refuses the two together
@@ -175,12 +178,16 @@ def _draw_case(draw: Callable[[Any], Any], scope: Scope) -> Case:
         longest_prompt=longest_prompt,
         longest_answer=longest_answer,
         gap=draw(st.sampled_from((0, 1, 10, 60, 250, 1000))),
-        sharing=draw(st.sampled_from(("own", "groups", "turns", "equal", "mixed"))),
+        sharing=draw(st.sampled_from(("own", "groups", "groups", "turns", "turns", "equal", "mixed"))),
         stops=draw(st.booleans()),
         cancels=draw(st.sampled_from((False, False, True))),
         named_backwards=draw(st.sampled_from((False, False, True))),
     )
-    rows = draw(st.lists(_rows(config, habit), min_size=draw(st.sampled_from((fewest, fewest, fewest, 1))), max_size=most))
+    rows = draw(
+        st.lists(
+            _rows(config, habit), min_size=draw(st.sampled_from((fewest, fewest, fewest, 1))), max_size=most
+        )
+    )
     return Case(config, cost, tuple(_calls(rows, config, habit)))
 
 

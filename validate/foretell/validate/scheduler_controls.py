@@ -80,5 +80,9 @@ def check_controls(case: Case, ours: Record, vllm: Record) -> Iterator[Control]:
     """Make each setting wrong and see whether it binds, and whether comparing with vLLM catches it."""
     for name, wrong in wrong_cases(case):
         changed = watch(wrong)
-        binds = (changed.steps, changed.requests, changed.livelock) != (ours.steps, ours.requests, ours.livelock)
+        binds = (changed.steps, changed.requests, changed.livelock) != (
+            ours.steps,
+            ours.requests,
+            ours.livelock,
+        )
         yield Control(name, binds, first_difference(vllm, changed) is not None)

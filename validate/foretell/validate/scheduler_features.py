@@ -51,7 +51,8 @@ def _reached(case: Case, answer: Answer) -> dict[str, bool]:
         "priorities": urgent,
         "prefix hit": hit,
         "hit in a conversation": any(
-            outcome[4] and calls[id].segments[0][0].__str__().startswith("s") for id, outcome in outcomes.items()
+            outcome[4] and calls[id].segments[0][0].__str__().startswith("s")
+            for id, outcome in outcomes.items()
         ),
         "eviction": answer.evictions > 0,
         "preemption, hit and eviction": preempted and hit and answer.evictions > 0,
@@ -72,7 +73,9 @@ def _reached(case: Case, answer: Answer) -> dict[str, bool]:
         ),
         "sliding window": window > 0,
         "window passed": window > 0
-        and any(before - w >= config.block_size for w in config.kv_cache_groups if w for _, _, before in rows),
+        and any(
+            before - w >= config.block_size for w in config.kv_cache_groups if w for _, _, before in rows
+        ),
         "hybrid groups": len(config.kv_cache_groups) > 1,
         "speculation": config.num_speculative_tokens > 0,
         f"speculation: {config.speculative_method}": config.num_speculative_tokens > 0,

@@ -17,7 +17,6 @@ from foretell.sim.cli.options import engine_options
 @click.argument("trace", type=click.Path(path_type=Path))
 @click.option(
     "--step-cost",
-    required=True,
     metavar="affine:BASE,PER_TOKEN,PER_SEQ,PER_CONTEXT_TOKEN,PER_ATTENTION_PAIR|constant:SECONDS",
     help="Seconds of a step: BASE + PER_TOKEN·tokens + PER_SEQ·entries + PER_CONTEXT_TOKEN·Σ(context + 1) "
     "over decodes + PER_ATTENTION_PAIR·Σ n·(c + (n + 1)/2) over others.",
@@ -29,7 +28,12 @@ from foretell.sim.cli.options import engine_options
 @click.option("--record-steps", is_flag=True, help="Write every step's batch too (batch.csv.gz).")
 @click.option("--trace-format", metavar="NAME", help="Format of the trace; told from its content by default.")
 def replay_command(
-    trace: Path, step_cost: str, output: Path, record_steps: bool, trace_format: str | None, **given: Any
+    trace: Path,
+    step_cost: str | None,
+    output: Path,
+    record_steps: bool,
+    trace_format: str | None,
+    **given: Any,
 ) -> None:
     """Replay TRACE on one engine with exactly the settings given.
 
@@ -37,7 +41,22 @@ def replay_command(
     here. max_model_len defaults to 131072, or to max_num_batched_tokens without chunked prefill. Requests
     that can never fit are rejected. Writes settings.json, requests.csv and, with --record-steps,
     batch.csv.gz to DIR; files of these names there are replaced.
+
+    TRACE may also be a replay file, as `foretell validate scheduler` writes for a mismatch: it has its own
+    settings, step cost and requests, is always recorded, and the first step that differs from vLLM's is told.
     """
+    from foretell.sim.replayfile import is_replay_file
+
+    if is_replay_file(trace):
+        from foretell.sim.cli.replay_case import replay_case
+
+        more = [name for name, value in {**given, "step_cost": step_cost}.items() if value is not None]
+        if more:
+            raise ValueError(f"{more[0]}: given, but {trace} is a replay file, which has settings of its own")
+        replay_case(trace, output)
+        return
+    if step_cost is None:
+        raise ValueError("--step-cost: missing; a trace has no step times, so give the cost of a step")
     from foretell.sim.config import EngineConfig
     from foretell.sim.costspec import parse_step_cost
     from foretell.sim.forecast_json import tool_version

@@ -1,4 +1,4 @@
-"""Step vLLM's own Scheduler and KVCacheManager on a virtual clock: a script for any interpreter that has vllm.
+"""Step vLLM's own Scheduler and KVCacheManager on a virtual clock: a script for an interpreter with vllm.
 
 It imports the standard library and vllm, never foretell. The first line it prints is a greeting,
 {"vllm": version, "unknown": [settings that this version does not know]}. Then every line on stdin is a
@@ -26,6 +26,7 @@ import sys
 import time
 import traceback
 from collections import deque
+from typing import Any
 
 for name, value in {
     "VLLM_LOGGING_LEVEL": "ERROR",
@@ -53,15 +54,17 @@ class Livelock(Exception):
 class Streams:
     """Token ids of segment chains: one number a token, equal exactly where chains agree."""
 
-    def __init__(self):
-        self.numbers = {}
+    def __init__(self) -> None:
+        self.numbers: dict[Any, int] = {}
 
-    def _tokens(self, key, n):
+    def _tokens(self, key: Any, n: int) -> list[int]:
         base = 16 + (self.numbers.setdefault(key, len(self.numbers)) << 24)
         return list(range(base, base + n))
 
-    def of(self, name, segments, total):
-        tokens, chain = [], ()
+    def of(self, name: str, segments: Any, total: int) -> list[int]:
+        """The `total` tokens of a request with this chain."""
+        tokens: list[int] = []
+        chain: tuple[Any, ...] = ()
         for stream, n in segments:
             tokens += self._tokens((chain, stream), n)
             chain += ((stream, n),)
@@ -72,7 +75,7 @@ class Streams:
 class Call:
     """One request of a scenario, its tokens, and what became of it."""
 
-    def __init__(self, row, settings, streams, hasher):
+    def __init__(self, row: Any, settings: Any, streams: Streams, hasher: Any) -> None:
         most = settings["max_model_len"]
         prompt, answer = row["prompt_tokens"], row["output_tokens"]
         self.id = row["id"]
@@ -81,7 +84,10 @@ class Call:
         self.accepted = deque(row.get("accepted") or ())
         self.total = min(prompt + answer, most)
         self.tokens = streams.of(self.id, row.get("segments") or (), self.total)
-        self.status, self.first_s, self.finish_s, self.cached = "coming", None, None, None
+        self.status = "coming"
+        self.first_s: float | None = None
+        self.finish_s: float | None = None
+        self.cached: int | None = None
         stops = bool(row.get("stop_token"))
         self.request = Request(
             request_id=self.id,
@@ -98,7 +104,7 @@ class Call:
             block_hasher=hasher,
         )
 
-    def sample(self, drafts, padded):
+    def sample(self, drafts: int, padded: bool) -> list[int]:
         """Tokens that a step delivers: the accepted drafts and one more, up to the end of the answer."""
         known = self.request.num_tokens
         accepted = 0
@@ -111,7 +117,7 @@ class Call:
 class Entry:
     """What a step does for one request."""
 
-    def __init__(self, call, n, drafts, padded):
+    def __init__(self, call: Call, n: int, drafts: int, padded: bool) -> None:
         request = call.request
         self.call, self.n, self.drafts, self.padded = call, n, drafts, padded
         self.before = request.num_computed_tokens - n
@@ -119,7 +125,7 @@ class Entry:
         self.decodes = self.samples and n == 1 and self.before >= request.num_prompt_tokens
 
 
-def seconds(cost, batch):
+def seconds(cost: list[float], batch: list[Entry]) -> float:
     """The step time: foretell's affine cost, summed in its order."""
     prefills = [entry for entry in batch if not entry.decodes]
     decodes = [entry for entry in batch if entry.decodes]
@@ -135,7 +141,7 @@ def seconds(cost, batch):
 class Drive:
     """One scenario through one scheduler."""
 
-    def __init__(self, scenario):
+    def __init__(self, scenario: Any) -> None:
         self.settings = scenario["settings"]
         self.cost = scenario["step_cost"]
         self.record = scenario.get("steps", True)
@@ -144,15 +150,17 @@ class Drive:
         streams = Streams()
         self.calls = {row["id"]: Call(row, self.settings, streams, hasher) for row in scenario["requests"]}
         self.asynchronous = self.settings.get("async_scheduling", False)
-        self.steps, self.preempted, self.fruitless, self.cpu_s = [], 0, 0, 0.0
+        self.steps: list[list[Any]] = []
+        self.preempted = self.fruitless = 0
+        self.cpu_s = 0.0
         self.accepted = self.rejected = self.evictions = 0
         preempt, evict = self.scheduler._preempt_request, self.pool._maybe_evict_cached_block
 
-        def preempting(*args, **kwargs):
+        def preempting(*args: Any, **kwargs: Any) -> Any:
             self.preempted += 1
             return preempt(*args, **kwargs)
 
-        def evicting(block):
+        def evicting(block: Any) -> Any:
             evicted = evict(block)
             self.evictions += bool(evicted)
             return evicted
@@ -160,7 +168,7 @@ class Drive:
         self.scheduler._preempt_request = preempting
         self.pool._maybe_evict_cached_block = evicting
 
-    def run(self):
+    def run(self) -> None:
         """Serve all calls.
 
         Raises:
@@ -170,7 +178,7 @@ class Drive:
         coming = deque(sorted(self.calls.values(), key=lambda call: call.arrival_s))
         leaving = deque(sorted((c for c in coming if c.cancel_s is not None), key=lambda c: c.cancel_s))
         patience = 1000 + 10 * sum(call.total for call in coming)
-        in_flight = deque()
+        in_flight: deque[tuple[float, Any, list[Entry]]] = deque()
         now = free_at = 0.0
         while True:
             while coming and coming[0].arrival_s <= now:
@@ -210,7 +218,7 @@ class Drive:
             if not batch and scheduler.has_unfinished_requests():
                 now += self.settings.get("empty_step_s", 0.0)
 
-    def _add(self, call):
+    def _add(self, call: Call) -> None:
         if call.cancel_s is not None and call.cancel_s <= call.arrival_s:
             call.status = "cancelled"
             return
@@ -219,8 +227,8 @@ class Drive:
         self.scheduler.add_request(call.request)
         self.cpu_s += time.process_time() - began
 
-    def _cancel(self, leaving, now):
-        early = []
+    def _cancel(self, leaving: deque[Call], now: float) -> None:
+        early: list[Call] = []
         while leaving and leaving[0].cancel_s <= now:
             call = leaving.popleft()
             if call.status == "coming":
@@ -230,7 +238,7 @@ class Drive:
                 call.status = "cancelled"
         leaving.extendleft(reversed(early))
 
-    def _schedule(self):
+    def _schedule(self) -> tuple[Any, list[Entry]]:
         began = time.process_time()
         output = self.scheduler.schedule()
         self.cpu_s += time.process_time() - began
@@ -249,8 +257,8 @@ class Drive:
             batch.append(entry)
         return output, batch
 
-    def _update(self, output, batch, now):
-        sampled = []
+    def _update(self, output: Any, batch: list[Entry], now: float) -> None:
+        sampled: list[list[int]] = []
         for entry in batch:
             gone = entry.call.request.is_finished()
             tokens = [] if gone or not entry.samples else entry.call.sample(entry.drafts, entry.padded)
@@ -260,7 +268,10 @@ class Drive:
                 self.rejected += entry.drafts - len(tokens) + 1
         ids = [entry.call.id for entry in batch]
         result = build.fill(
-            ModelRunnerOutput, req_ids=ids, req_id_to_index={id: i for i, id in enumerate(ids)}, sampled_token_ids=sampled
+            ModelRunnerOutput,
+            req_ids=ids,
+            req_id_to_index={id: i for i, id in enumerate(ids)},
+            sampled_token_ids=sampled,
         )
         began = time.process_time()
         outputs = self.scheduler.update_from_output(output, result)
@@ -279,7 +290,7 @@ class Drive:
                     call.status, call.finish_s = "finished", now
 
 
-def answer(scenario):
+def answer(scenario: Any) -> dict[str, Any]:
     """Run one scenario and say what happened."""
     drive = Drive(scenario)
     livelock = False
@@ -301,7 +312,7 @@ def answer(scenario):
     }
 
 
-def main():
+def main() -> None:
     """Greet, then answer line by line."""
     tell({"vllm": build.VERSION, "unknown": build.unknown_settings()})
     for line in sys.stdin:
@@ -313,7 +324,7 @@ def main():
         tell(told)
 
 
-def tell(value):
+def tell(value: Any) -> None:
     """Print one line of JSON."""
     ANSWERS.write(json.dumps(value, separators=(",", ":")) + "\n")
     ANSWERS.flush()
