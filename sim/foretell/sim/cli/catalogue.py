@@ -61,6 +61,12 @@ def _formats() -> dict[str, str]:
     return {name: (reader.__doc__ or "").strip().split("\n")[0] for name, reader in FORMATS.items()}
 
 
+def _clients() -> dict[str, str]:
+    from foretell.sim.client import bundled_clients, load_client
+
+    return {name: load_client(name).source for name in bundled_clients()}
+
+
 def _strategies() -> dict[str, str]:
     return {"single": "One call a query."}
 
@@ -82,6 +88,7 @@ KINDS: Mapping[str, Callable[[], dict[str, str]]] = {
     "lengths": _lengths,
     "formats": _formats,
     "strategies": _strategies,
+    "clients": _clients,
     "nodes": _records("nodes"),
     "links": _records("links"),
 }
@@ -112,6 +119,7 @@ def show_command(name: str) -> None:
         "models": _show_model,
         "presets": _show_preset,
         "lengths": _show_lengths,
+        "clients": _show_client,
         "nodes": _show_node,
         "links": _show_link,
     }
@@ -209,6 +217,12 @@ def _layer(group: Any) -> str:
         return f"{heads}{window}; MLP {mlp.intermediate_size:,}"
     shared = f" + shared {mlp.shared_intermediate_size:,}" if mlp.shared_intermediate_size else ""
     return f"{heads}{window}; {mlp.top_k} of {mlp.num_experts} experts of {mlp.intermediate_size:,}{shared}"
+
+
+def _show_client(name: str) -> Iterator[str]:
+    from foretell.sim.client import client_toml, load_client
+
+    yield client_toml(load_client(name)).partition("\n")[2].rstrip()
 
 
 def _show_preset(name: str) -> Iterator[str]:
