@@ -17,7 +17,9 @@ import click
 
 from foretell.validate.cli_client import client_command
 from foretell.validate.cli_record import record_command
+from foretell.validate.cli_report import report_command
 from foretell.validate.cli_runs import runs_command
+from foretell.validate.cli_scheduler import scheduler_command
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -202,4 +204,6 @@ def _print_json(value: Any) -> None:
 
 validate_command.add_command(client_command)
 validate_command.add_command(record_command)
+validate_command.add_command(report_command)
 validate_command.add_command(runs_command)
+validate_command.add_command(scheduler_command)

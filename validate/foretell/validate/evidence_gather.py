@@ -134,7 +134,7 @@ def _built(kind: Kind, result: Result) -> Section:
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         name = f"{kind.key}.json" if result.made.origin.startswith("from") else kind.title
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
-        made_by = kind.command or "foretell validate report"
+        made_by = kind.command.partition(" > ")[0] or "foretell validate report"
         raise ValueError(f"{name}: not what `{made_by}` makes ({what})") from None
 
 

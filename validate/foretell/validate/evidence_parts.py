@@ -26,7 +26,9 @@ _TESTS = {"point": "a point told by its neighbours", "shape": "a whole shape tol
 
 
 def operators(found: Sequence[Summary]) -> Section:
-    """Interpolated operators, the rows of `operators.operator_errors`."""
+    """Interpolated operators, the rows of `operators.operator_errors`; a ValueError without any."""
+    if isinstance(found, Mapping) or not found:
+        raise ValueError("a list of rows is wanted")
     families = list(dict.fromkeys((one["family"], one["test"]) for one in found))
     parts = {key: [o for o in found if (o["family"], o["test"]) == key] for key in families}
     covered = [
