@@ -185,7 +185,7 @@ def _draw_case(draw: Callable[[Any], Any], scope: Scope) -> Case:
     )
     rows = draw(
         st.lists(
-            _rows(config, habit), min_size=draw(st.sampled_from((fewest, fewest, fewest, 1))), max_size=most
+            _rows(config, habit), min_size=draw(st.sampled_from((1, fewest, fewest, fewest))), max_size=most
         )
     )
     return Case(config, cost, tuple(_calls(rows, config, habit)))

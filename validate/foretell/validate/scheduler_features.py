@@ -51,8 +51,7 @@ def _reached(case: Case, answer: Answer) -> dict[str, bool]:
         "priorities": urgent,
         "prefix hit": hit,
         "hit in a conversation": any(
-            outcome[4] and calls[id].segments[0][0].__str__().startswith("s")
-            for id, outcome in outcomes.items()
+            outcome[4] and str(calls[id].segments[:1]).startswith("(('s") for id, outcome in outcomes.items()
         ),
         "eviction": answer.evictions > 0,
         "preemption, hit and eviction": preempted and hit and answer.evictions > 0,
