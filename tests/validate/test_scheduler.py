@@ -88,7 +88,8 @@ def test_a_mismatch_is_shrunk_to_what_it_takes() -> None:
     smallest = shrink(min(seeds), differs)
     assert smallest is not None
     assert differs(smallest)
-    assert len(smallest.calls) == 2
+    assert len(smallest.calls) <= 8
+    assert sum(call.prompt_tokens + call.output_tokens for call in smallest.calls) < 100
 
 
 def test_what_differs_is_said_and_counted() -> None:
