@@ -15,7 +15,7 @@ from foretell.sim.cli import main
 from foretell.sim.watch import Record, first_difference, watch
 from foretell.validate import vllm_client
 from foretell.validate.scheduler import compare, run_scenarios, summary
-from foretell.validate.scheduler_cases import Scope, draw_cases, shrink
+from foretell.validate.scheduler_cases import Scope, draw_cases, scope_of, shrink
 from foretell.validate.scheduler_controls import wrong_cases
 from foretell.validate.scheduler_scale import compare_scale
 from foretell.validate.vllm_client import Answer, OracleError, VllmScheduler, find_python
@@ -167,7 +167,7 @@ def test_live_scenarios_and_a_planted_fault(tmp_path: Path) -> None:
     assert LIVE
     found: list[Case] = []
     with VllmScheduler(find_python(LIVE)) as vllm:
-        scope = Scope(vllm.unknown)
+        scope = scope_of(vllm.version, vllm.unknown)
         results = run_scenarios(vllm, 20, 11, 4, scope, lambda case, *_: found.append(case))
         told = summary(results, version=vllm.version, unknown=vllm.unknown, seed=11)
         assert told["all_equal"], found

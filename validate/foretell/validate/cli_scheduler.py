@@ -84,11 +84,10 @@ def scheduler_command(
 def _run(
     python: str, scenarios: int, seed: int, controls: int, scale: bool, replay_file: Path
 ) -> dict[str, Any]:
-    from foretell.sim.presets import version_ways
     from foretell.sim.records import write_text
     from foretell.sim.replayfile import ReplayFile, tell
     from foretell.validate.scheduler import compare, run_scenarios, summary
-    from foretell.validate.scheduler_cases import Scope
+    from foretell.validate.scheduler_cases import scope_of
     from foretell.validate.scheduler_scale import compare_scale
     from foretell.validate.vllm_client import OracleError, VllmScheduler
 
@@ -111,8 +110,7 @@ def _run(
                 if sys.stderr.isatty():
                     click.echo(f"\rforetell: {done} of {scenarios} scenarios", err=True, nl=done == scenarios)
 
-            unsupported, ways = version_ways(vllm.version)
-            scope = Scope(tuple(sorted({*vllm.unknown, *unsupported})), tuple(ways.items()))
+            scope = scope_of(vllm.version, vllm.unknown)
             results = run_scenarios(vllm, scenarios, seed, controls, scope, on_mismatch, progress)
             rows = list(compare_scale(vllm, seed)) if scale else []
             return summary(

@@ -7,7 +7,7 @@ two schedulers must agree on every bit. Same seed, same hypothesis: same scenari
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,20 @@ class Scope:
 
     unknown: tuple[str, ...] = ()
     semantics: tuple[tuple[str, Any], ...] = ()
+
+
+def scope_of(version: str, unknown: Sequence[str]) -> Scope:
+    """What scenarios for a vLLM version may ask for, given the settings that its scheduler says it lacks.
+
+    Raises:
+        ValueError: foretell has no preset for the version.
+
+    """
+    from foretell.sim.presets import version_ways
+
+    unsupported, ways = version_ways(version)
+    lacking = dict.fromkeys((*unknown, *unsupported))
+    return Scope(tuple(lacking), tuple((name, value) for name, value in ways.items() if value))
 
 
 def cases(scope: Scope = Scope()) -> SearchStrategy[Case]:

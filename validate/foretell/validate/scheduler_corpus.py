@@ -17,7 +17,7 @@ from typing import Any
 from foretell.sim.case import Case, case_from_dict
 from foretell.sim.watch import Record
 from foretell.validate.scheduler import compare
-from foretell.validate.scheduler_cases import Scope, draw_cases
+from foretell.validate.scheduler_cases import draw_cases, scope_of
 from foretell.validate.vllm_client import VllmScheduler
 
 FOLDER = Path(__file__).parent / "data" / "scheduler"
@@ -77,7 +77,7 @@ def record_corpus(vllm: VllmScheduler, seed: int, scenarios: int, date: str) -> 
     head = {"vllm_version": vllm.version, "seed": seed, "date": date, "scenarios": scenarios}
     lines = [json.dumps(head)]
     reached: dict[str, int] = {}
-    for _, case in draw_cases(50 * scenarios, seed, Scope(vllm.unknown)):
+    for _, case in draw_cases(50 * scenarios, seed, scope_of(vllm.version, vllm.unknown)):
         answer = vllm.ask(case)
         result = compare(case, answer)
         if result.difference is not None:
