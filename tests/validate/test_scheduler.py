@@ -16,7 +16,6 @@ from foretell.sim.watch import Record, first_difference, watch
 from foretell.validate import vllm_client
 from foretell.validate.scheduler import compare, run_scenarios, summary
 from foretell.validate.scheduler_cases import Scope, draw_cases, scope_of, shrink
-from foretell.validate.scheduler_controls import wrong_cases
 from foretell.validate.scheduler_scale import compare_scale
 from foretell.validate.vllm_client import Answer, OracleError, VllmScheduler, find_python
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,8 @@ def scheduler_command(
 
     if not replay_file.absolute().parent.is_dir():
         raise ValueError(f"--replay-file: folder {replay_file.parent} does not exist; make it first")
+    if find_spec("hypothesis") is None:
+        raise ValueError("hypothesis is not installed here, which draws the scenarios: pip install hypothesis")
     python = find_python(vllm_python)
     found = _run(
         python,
