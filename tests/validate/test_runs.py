@@ -120,7 +120,7 @@ def test_bursts_alone_and_repeats_are_shown_beside(tmp_path: Path) -> None:
     assert found["bursts_alone"]["tpot_mean_error"] < -18
     low, high = found["tpot_mean_ape_90"]
     assert low <= found["tpot_mean_ape"] <= high
-    assert found["random_halves"]["divisions"] == 20
+    assert found["random_halves"]["divisions"] == 10
 
 
 def test_one_wrong_entry_is_one_wrong_step(tmp_path: Path) -> None:

@@ -31,8 +31,9 @@ Latencies = Mapping[str, Floats]
 FIGURES = tuple(f"{metric}_{kind}" for metric in ("tpot", "e2e", "ttft") for kind in ("mean", "p99"))
 """Of a run's requests, in seconds."""
 _SEED = 4
-_DRAWS = 20
-_ROUNDS = 3
+_DRAWS = 10
+_ROUNDS = 20
+_CLOSE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +168,14 @@ def fitted(log: StepLog) -> AffineCost:
     features = form.features(log.load)
     at = np.unique(log.run, return_inverse=True)[1]
     took = np.bincount(at, log.seconds)
-    speed, fit = np.ones(len(took)), fit_steps(log, form, 1)
-    for _ in range(_ROUNDS if len(took) > 1 else 1):
-        speed = took / np.bincount(at, fit.predict(features))
-        fit = fit_steps(dataclasses.replace(log, seconds=log.seconds / speed[at]), form, 1)
-    return scaled(form.cost(fit.coefficients), float(log.seconds.sum() / (log.seconds / speed[at]).sum()))
+    fit, slowness = fit_steps(log, form, 1), np.ones(len(took))
+    for _ in range(_ROUNDS if len(took) > 1 else 0):
+        before, slowness = slowness, took / np.bincount(at, fit.predict(features))
+        slowness /= took.sum() / fit.predict(features).sum()
+        if np.max(np.abs(slowness / before - 1)) < _CLOSE:
+            break
+        fit = fit_steps(dataclasses.replace(log, seconds=log.seconds / slowness[at]), form, 1)
+    return scaled(form.cost(fit.coefficients), float(took.sum() / fit.predict(features).sum()))
 
 
 def scaled(cost: AffineCost, factor: float) -> AffineCost:
