@@ -225,8 +225,8 @@ class StepwiseEngine:
         self.fruitless += 1
         if self.fruitless > PATIENCE:
             raise LivelockError(
-                f"requests preempt each other for ever ({request.id or 'one'} of priority {request.priority}, "
-                f"{self.fruitless} preemptions without a token), as they would in vLLM; "
+                f"requests preempt each other for ever ({request.id or 'one'} of priority "
+                f"{request.priority}, {self.fruitless} preemptions without a token), as they would in vLLM; "
                 "raise num_gpu_blocks or keep scheduler_reserve_full_isl on"
             )
 
@@ -269,8 +269,9 @@ class StepwiseEngine:
 def load_of(batch: list[Entry]) -> StepLoad:
     """What a step carries.
 
-    An entry that verifies drafts is priced as the chunk of a prompt that it is to the model: its n tokens, one
-    sampled before and the drafts, attend to each other and to what is computed. It counts once in `sampled`.
+    An entry that verifies drafts is priced as the chunk of a prompt that it is to the model: its n tokens,
+    one sampled before and the drafts, attend to each other and to the c that are computed. It adds n tokens,
+    n (c + (n + 1) / 2) pairs, c + n of context and one sequence of prefill, and counts once in `sampled`.
     """
     chunks = [(e.tokens, e.computed_before) for e in batch if not e.decodes]
     decodes = [e.computed_before for e in batch if e.decodes]
