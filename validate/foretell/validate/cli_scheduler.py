@@ -64,7 +64,9 @@ def scheduler_command(
     if not replay_file.absolute().parent.is_dir():
         raise ValueError(f"--replay-file: folder {replay_file.parent} does not exist; make it first")
     if find_spec("hypothesis") is None:
-        raise ValueError("hypothesis is not installed here, which draws the scenarios: pip install hypothesis")
+        raise ValueError(
+            "hypothesis is not installed here, which draws the scenarios: pip install hypothesis"
+        )
     python = find_python(vllm_python)
     found = _run(
         python,

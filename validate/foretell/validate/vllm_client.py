@@ -38,7 +38,8 @@ class Answer:
         record: steps and outcomes.
         evictions: cached blocks that were handed out anew.
         drafts_accepted, drafts_rejected: draft tokens, over all verification steps.
-        cpu_s: its process CPU seconds in add_request, schedule and update_from_output.
+        cpu_s: its process CPU seconds in making requests (which hashes their prompts), in add_request,
+            schedule and update_from_output.
 
     """
 

@@ -12,7 +12,8 @@ A scenario: {"settings": {...}, "step_cost": [base, per_token, per_seq, per_cont
 An answer: {"steps": [[start_s, end_s, [[id, tokens, computed before], ...] in scheduling order, KV blocks
 used after scheduling, preemptions since the step before]], "requests": {id: [status, first_token_s,
 finish_s, preemptions, cached tokens]}, "livelock": bool, "evictions", "accepted", "rejected" (drafts),
-"cpu_s": in add, schedule and update}; or {"error": what}.
+"cpu_s": in making requests (which
+hashes their prompts), add, schedule and update}; or {"error": what}.
 
 The loop is that of vllm/v1/engine/core.py (0.32): `step` with one batch in flight, and
 `step_with_batch_queue` with two under asynchronous scheduling.
@@ -89,6 +90,7 @@ class Call:
         self.finish_s: float | None = None
         self.cached: int | None = None
         stops = bool(row.get("stop_token"))
+        began = time.process_time()
         self.request = Request(
             request_id=self.id,
             prompt_token_ids=self.tokens[:prompt],
@@ -103,6 +105,7 @@ class Call:
             priority=row.get("priority", 0),
             block_hasher=hasher,
         )
+        self.cpu_s = time.process_time() - began
 
     def sample(self, drafts: int, padded: bool) -> list[int]:
         """Tokens that a step delivers: the accepted drafts and one more, up to the end of the answer."""
@@ -152,7 +155,7 @@ class Drive:
         self.asynchronous = self.settings.get("async_scheduling", False)
         self.steps: list[list[Any]] = []
         self.preempted = self.fruitless = 0
-        self.cpu_s = 0.0
+        self.cpu_s = sum(call.cpu_s for call in self.calls.values())
         self.accepted = self.rejected = self.evictions = 0
         preempt, evict = self.scheduler._preempt_request, self.pool._maybe_evict_cached_block
 
