@@ -221,6 +221,7 @@ def test_a_wrong_file_is_one_line_and_nothing_is_written(
     [
         ([], "--html FILE says"),
         (["--json", "--quick", "--full"], "only one of them"),
+        (["--json", "--vllm-python", "python"], "--vllm-python: is for --full"),
         (["--html", "no/such/e.html"], "does not exist"),
         (["--json", "--results", "nowhere"], "--results: nowhere is not a folder"),
         (["--json", "--save", "nowhere"], "--save: nowhere is not a folder"),

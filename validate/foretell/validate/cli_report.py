@@ -58,6 +58,8 @@ def report_command(
         raise ValueError("--html FILE says where the page goes; --json prints its figures")
     if quick and full:
         raise ValueError("--quick and --full: only one of them")
+    if vllm_python is not None and not full:
+        raise ValueError("--vllm-python: is for --full, which runs the test against vLLM's scheduler")
     if html is not None and not html.absolute().parent.is_dir():
         raise ValueError(f"--html: folder {html.parent} does not exist; make it first")
     if save is not None and not save.is_dir():

@@ -68,7 +68,7 @@ def scheduler_command(
             "hypothesis is not installed here, which draws the scenarios: pip install hypothesis"
         )
     python = find_python(vllm_python)
-    found = _run(
+    found = scheduler_summary(
         python,
         scenarios,
         seed,
@@ -86,9 +86,10 @@ def scheduler_command(
         raise SystemExit(1)
 
 
-def _run(
+def scheduler_summary(
     python: str, scenarios: int, seed: int, controls: int, scale: bool, replay_file: Path
 ) -> dict[str, Any]:
+    """Everything that the command prints as JSON; a ValueError where the interpreter does not serve."""
     from foretell.sim.records import write_text
     from foretell.sim.replayfile import ReplayFile, tell
     from foretell.validate.scheduler import compare, run_scenarios, summary

@@ -46,9 +46,10 @@ class Kind:
 
 
 def _scheduler(inputs: Inputs) -> Any:
-    raise ValueError(
-        "it needs an interpreter with vLLM and minutes: put what the command prints into --results"
-    )
+    from foretell.validate.cli_scheduler import scheduler_summary
+    from foretell.validate.vllm_client import find_python
+
+    return scheduler_summary(find_python(inputs.vllm_python), 2000, 0, 100, True, Path("mismatch.json"))
 
 
 def _silicon(inputs: Inputs) -> Any:
