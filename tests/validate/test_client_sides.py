@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def test_predictions_of_what_was_left_out() -> None:
 def test_latencies_of_either_side_by_hand() -> None:
     times = {"sent_s": 1.0, "reached_s": 1.01, "engine_first_s": 1.1, "engine_last_s": 1.5}
     times |= {"client_first_s": 1.12, "client_last_s": 1.54}
-    arrays = {name: np.array([at]) for name, at in times.items()}
+    arrays: dict[str, Any] = {name: np.array([at]) for name, at in times.items()}
     found = Sides("a", "b", prompt_tokens=np.array([100.0]), output_tokens=np.array([5.0]), **arrays)
     assert {k: v[0] for k, v in found.latencies("engine").items()} == pytest.approx(
         {"ttft": 0.09, "tpot": 0.1, "e2e": 0.49}
