@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from foretell.sim.case import Case, case_from_dict
-from foretell.sim.watch import Record
+from foretell.sim.watch import Record, watch
 from foretell.validate.scheduler import compare
 from foretell.validate.scheduler_cases import draw_cases, scope_of
 from foretell.validate.vllm_client import VllmScheduler
 
 FOLDER = Path(__file__).parent / "data" / "scheduler"
-_MOST_ENTRIES = 6_000
-"""Entries of batches that a scenario of the corpus may have, so that it stays small."""
+_MOST_STEPS, _MOST_ENTRIES = 1_500, 5_000
+"""Steps, and entries of batches, that a scenario of the corpus may have, so that it stays small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +78,15 @@ def record_corpus(vllm: VllmScheduler, seed: int, scenarios: int, date: str) -> 
     lines = [json.dumps(head)]
     reached: dict[str, int] = {}
     for _, case in draw_cases(50 * scenarios, seed, scope_of(vllm.version, vllm.unknown)):
+        if not 20 < len(watch(case).steps) < _MOST_STEPS:
+            continue
         answer = vllm.ask(case)
         result = compare(case, answer)
         if result.difference is not None:
             raise ValueError(f"foretell differs from vLLM {vllm.version}: {result.difference}")
         entries = sum(len(step[2]) for step in answer.record.steps)
         rare = any(reached.get(name, 0) < scenarios // 10 for name in result.features)
-        if not (rare and len(answer.record.steps) > 20 and entries < _MOST_ENTRIES):
+        if not rare or entries > _MOST_ENTRIES:
             continue
         for name in result.features:
             reached[name] = reached.get(name, 0) + 1
