@@ -35,7 +35,10 @@ def test_who_gives_up_is_cancelled_and_frees_its_place(replicas: int) -> None:
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_who_ends_first_does_not_give_up(replicas: int) -> None:
     trace = Trace(
-        np.zeros(2), prompt_tokens=np.array([4, 4]), output_tokens=np.array([5, 5]), cancel_s=[6, 5]
+        np.zeros(2),
+        prompt_tokens=np.array([4, 4]),
+        output_tokens=np.array([5, 5]),
+        cancel_s=np.array([6.0, 5.0]),
     )
     run = simulate(trace, AffineCost(1.0), EngineConfig(), replicas=replicas)
     assert run.status.tolist() == [0, 1]  # a cancellation acts before the token that comes then
@@ -61,13 +64,17 @@ def test_the_columns_survive_a_file_and_a_faster_clock(tmp_path: Path) -> None:
     )
     write_csv(trace, tmp_path / "t.csv")
     again = read_trace(tmp_path / "t.csv")
-    assert np.array_equal(again.cancel_s, trace.cancel_s, equal_nan=True)
+    faster = scaled_rate(trace, 2.0).cancel_s
+    assert again.cancel_s is not None
+    assert faster is not None
+    assert np.array_equal(again.cancel_s, [3.0, NAN], equal_nan=True)
     assert again.accepted == trace.accepted
-    assert scaled_rate(trace, 2.0).cancel_s.tolist()[0] == 2.5  # it waits two seconds, as before
+    assert faster.tolist()[0] == 2.5  # it waits two seconds, as before
     rows = '{"arrival_s": 0, "prompt_tokens": 4, "output_tokens": 5}\n'
     rows += '{"arrival_s": 1, "prompt_tokens": 4, "output_tokens": 5, "cancel_s": 2, "accepted": [2, 1]}\n'
     (tmp_path / "t.jsonl").write_text(rows)
     sparse = read_trace(tmp_path / "t.jsonl")
+    assert sparse.cancel_s is not None
     assert np.array_equal(sparse.cancel_s, [NAN, 2.0], equal_nan=True)
     assert sparse.accepted == [(), (2, 1)]
 

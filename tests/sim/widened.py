@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Literal
 
 from cases import SMALL, Case, Size, draw_case
-from foretell.sim.config import SPECULATIVE_METHODS
+
+METHODS: tuple[Literal["ngram", "draft_model", "eagle", "mtp"], ...] = (
+    "ngram",
+    "draft_model",
+    "eagle",
+    "mtp",
+)
 
 
 def draw_widened(random: random.Random, size: Size = SMALL) -> Case:
@@ -15,7 +22,7 @@ def draw_widened(random: random.Random, size: Size = SMALL) -> Case:
     config = case.config
     if random.random() < 0.7:
         drafts = random.choice((1, 1, 2, 3, 5))
-        method = random.choice(SPECULATIVE_METHODS)
+        method = random.choice(METHODS)
         threshold = config.long_prefill_token_threshold
         config = replace(
             config,

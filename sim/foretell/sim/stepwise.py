@@ -244,7 +244,7 @@ class StepwiseEngine:
                     stats.queue_s += start - request.arrival_s
                 else:
                     stats.queue_s += start - request.paused_s
-        load = load_of(batch)
+        load: Any = load_of(batch)  # its figures may be arrays elsewhere; here they are numbers
         seconds = self.cost(*load)
         end = start + seconds
         if self.on_step is not None:
