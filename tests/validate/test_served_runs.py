@@ -75,12 +75,12 @@ def test_a_server_that_is_our_simulator_is_forecast_without_error(tmp_path: Path
     folder.mkdir()
     write(folder / "run", served)
     found = served_runs(folder)
-    assert all(found[f"{metric}_mean_ape"] < 1e-9 for metric in METRICS)
+    assert all(found[f"{metric}_mean_ape"] < 1e-7 for metric in METRICS)
     assert all(figure["inside"] for figure in found["runs"]["run"]["figures"].values())
     late = [r | {"last_token_ts": r["last_token_ts"] + 1.0} for r in served]
     write(folder / "slow", late)
     slow = served_runs(folder)["runs"]["slow"]
-    assert slow["figures"]["e2e_mean"]["error"] < -0.1 < slow["figures"]["ttft_mean"]["error"]
+    assert slow["figures"]["e2e_mean"]["error"] < -10 < slow["figures"]["ttft_mean"]["error"]
 
 
 def test_bad_runs_are_told_in_one_line(tmp_path: Path) -> None:

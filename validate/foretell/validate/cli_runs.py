@@ -21,7 +21,9 @@ import click
 def runs_command(as_json: bool, data: Path | None) -> None:
     """Replay recorded runs of real vLLM step by step, and forecast them from other runs.
 
-    Exit code 0 even when a target is missed: which ones are is part of the report.
+    Without --data, servers on GPUs whose every request was timed are forecast too, from their description
+    alone, if llmservingsim is among the data and the extra silicon is installed. Exit code 0 even when a
+    target is missed: which ones are is part of the report.
     """
     from foretell.validate.cli import plain
 
@@ -49,7 +51,19 @@ def runs_summary(data: Path | None = None) -> dict[str, Any]:
     places = places_of(data)
     runs = [load_run(folder) for folders in places.values() for folder in folders]
     origin = [name for name, folders in places.items() for _ in folders]
-    return summary(runs, origin, [replay(run) for run in runs], evidence(runs, origin))
+    served = None if data is not None else _served()
+    return summary(runs, origin, [replay(run) for run in runs], evidence(runs, origin), served)
+
+
+def _served() -> dict[str, Any] | None:
+    """Forecasts of served runs, where both they and measured operators are at hand."""
+    from foretell.models.silicon_source import has_silicon
+    from foretell.validate.cli import data_folder
+    from foretell.validate.served_runs import served_runs
+
+    folder = data_folder(None)
+    recorded = folder / "llmservingsim" if folder is not None else None
+    return served_runs(recorded) if recorded is not None and recorded.is_dir() and has_silicon() else None
 
 
 def places_of(data: Path | None) -> dict[str, list[Path]]:

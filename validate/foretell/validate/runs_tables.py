@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from foretell.sim.quantities import show_seconds, show_seconds_between
 from foretell.validate.silicon_report import percent, show_asked
 
 _MARKS = {True: ("met", "green"), False: ("missed", "bold red"), None: ("not measured", "dim")}
@@ -29,6 +30,8 @@ def show_runs(found: Mapping[str, Any], console: Console | None = None) -> None:
     out.print(_targets(found))
     out.print(_errors(found))
     out.print(_by_run(found["by_run"]))
+    if found["served"]:
+        out.print(_served(found["served"]))
     for name, run in found["by_run"].items():
         if run["difference"]:
             out.print(Text(f"- {name}: {run['difference']}", style="red"))
@@ -54,8 +57,8 @@ def _targets(found: Mapping[str, Any]) -> Table:
 
 
 def _errors(found: Mapping[str, Any]) -> Table:
-    table = Table("median error over runs", show_edge=False)
-    for name in ("runs", *(name.replace("_", " ") for name in _SHOWN)):
+    table = Table("median error over runs", show_edge=False, pad_edge=False)
+    for name in ("runs", *(name.replace("_", "\n") for name in _SHOWN)):
         table.add_column(name, justify="right")
     noise, bursts, halves = found["noise"], found["bursts_alone"], found["random_halves"]
     rows = {
@@ -72,13 +75,13 @@ def _errors(found: Mapping[str, Any]) -> Table:
         for figure in _SHOWN:
             text = percent(part.get(f"{figure}_ape"))
             band = part.get(f"{figure}_ape_90") if not name.startswith("  ") else None
-            cells.append(f"{text} ({band[0]:.0f}–{band[1]:.0f})" if band else text)
+            cells.append(f"{text}\n{band[0]:.0f}–{band[1]:.0f}" if band else text)
         table.add_row(name, str(count), *cells)
     if bursts["steps_error_range"]:
         low, high = bursts["steps_error_range"]
         middle = bursts["steps_error"]
         table.caption = (
-            "In brackets: nine of ten draws of runs, or divisions. Fitted on bursts alone, the time of all "
+            "Below: nine of ten draws of runs, or divisions. Fitted on bursts alone, the time of all "
             f"a run's steps is off by {middle:+.0f} % in the median ({low:+.0f} to {high:+.0f} %)."
         )
     return table
@@ -93,25 +96,34 @@ def _by_origin(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[int, M
 
 
 def _by_run(runs: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = Table("run", show_edge=False)
-    table.add_column("model")
-    heads = (
-        "steps",
-        "equal",
-        "tokens",
-        "in time",
-        *(name.replace("_", " ") for name in _SHOWN),
-        "steps' time",
-    )
-    for name in heads:
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("run; errors in %", overflow="fold")
+    for name in ("steps", "differ", "their\ntime", *(name.replace("_", "\n") for name in _SHOWN)):
         table.add_column(name, justify="right")
     for name, run in runs.items():
-        counts = (run["steps_compared"], run["steps_equal"], run["tokens"], run["tokens_in_time"])
-        errors = (run.get(f"{figure}_error") for figure in (*_SHOWN, "steps"))
-        table.add_row(
-            name,
-            run["model"],
-            *(f"{count:,}" for count in counts),
-            *("–" if value is None else f"{value:+.1f} %" for value in errors),
-        )
+        counts = (run["steps_compared"], run["steps_compared"] - run["steps_equal"])
+        errors = (run.get(f"{figure}_error") for figure in ("steps", *_SHOWN))
+        cells = ("–" if value is None else f"{value:+.0f}" for value in errors)
+        table.add_row(name, *(f"{count:,}" for count in counts), *cells)
+    table.caption = "their time: of all steps together, by the cost that the other half was fitted with"
+    return table
+
+
+def _served(found: Mapping[str, Any]) -> Table:
+    table = Table("served run", show_edge=False)
+    for name in ("figure", "measured", "forecast", "90 % interval", "error"):
+        table.add_column(name, justify="right")
+    for name, run in found["runs"].items():
+        for figure, told in run["figures"].items():
+            low, high = told["interval_s"]
+            table.add_row(
+                name,
+                figure.replace("_", " "),
+                show_seconds(told["measured_s"]),
+                show_seconds(told["forecast_s"]),
+                show_seconds_between(low, high),
+                f"{told['error']:+.1f} %",
+            )
+            name = ""
+    table.caption = "Servers on GPUs, forecast from their description alone; times of the engine"
     return table

@@ -123,7 +123,7 @@ def scenario_of(run: ServedRun, trace: Path) -> Scenario:
 
 
 def served_runs(folder: Path) -> dict[str, Any]:
-    """Forecast every run of a folder, and the errors of them all (the means over runs).
+    """Forecast every run of a folder, and the errors of them all: means over runs [%].
 
     Raises:
         ValueError: there is no run, or one that cannot be read.
@@ -141,7 +141,7 @@ def forecast_run(run: ServedRun) -> dict[str, Any]:
     """What foretell says of a run of which it knows the arguments and the arrivals.
 
     Returns:
-        For every figure what was measured, forecast [s], the interval, and the relative error; the notes.
+        For every figure what was measured, forecast [s], the interval, and the error [%]; the notes.
 
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -168,6 +168,6 @@ def _judged(measured_s: float, told: Estimate) -> dict[str, Any]:
         "measured_s": measured_s,
         "forecast_s": told.value,
         "interval_s": [told.low, told.high],
-        "error": told.value / measured_s - 1,
+        "error": 100 * (told.value / measured_s - 1),
         "inside": bool(told.low <= measured_s <= told.high),
     }
