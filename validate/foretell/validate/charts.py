@@ -156,7 +156,7 @@ def shares(rows: Mapping[str, tuple[float, int]], title: str, nominal: float = 0
         parts.append(
             f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{escape(name)}</text>'
             f'<rect class="box" x="{left}" y="{y - 6:.1f}" width="{share * scale:.1f}" height="12"/>'
-            f'<text x="{width - 4}" y="{y + 4:.1f}" text-anchor="end">{100 * share:.0f} % of {count}</text>'
+            f'<text x="{width - 4}" y="{y + 4:.1f}" text-anchor="end">{100 * share:.0f} % of {count:,}</text>'
         )
     line = left + nominal * scale
     parts.append(

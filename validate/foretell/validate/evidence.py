@@ -7,13 +7,13 @@ by its bounds: what a summary says of itself is not asked.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from foretell.validate.charts import Points
 
-ROWS = 60
+ROWS = 100
 """Rows of a table that are shown at most."""
 
 
@@ -157,7 +157,7 @@ def checks(targets: Sequence[Mapping[str, Any]]) -> tuple[Check, ...]:
 
 def beyond(
     what: str,
-    errors: Mapping[str, float | None],
+    errors: Iterable[tuple[str, float | None]],
     limit: float,
     of: str = "runs",
     worst: int = 4,
@@ -167,18 +167,18 @@ def beyond(
 
     Args:
         what: whose errors.
-        errors: by name; None where there is none.
+        errors: each with its name, which need not be unique; None where there is none.
         limit: in per cent.
         of: what the names are.
         worst: how many are named.
         show: how; without it with their signs.
 
     """
-    known = {name: value for name, value in errors.items() if value is not None and math.isfinite(value)}
-    far = sorted((name for name in known if abs(known[name]) > limit), key=lambda name: -abs(known[name]))
+    known = [(name, value) for name, value in errors if value is not None and math.isfinite(value)]
+    far = sorted((one for one in known if abs(one[1]) > limit), key=lambda one: -abs(one[1]))
     if not far:
         return []
-    named = ", ".join(f"{name} {(show or signed)(known[name])}" for name in far[:worst])
+    named = ", ".join(f"{name} {(show or signed)(value)}" for name, value in far[:worst])
     rest = f" and {len(far) - worst} more" if len(far) > worst else ""
     return [f"{what}: {len(far)} of {len(known)} {of} are off by more than {limit:g} %: {named}{rest}"]
 
@@ -200,7 +200,9 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 def signed(value: float | None) -> str:
     """An error in per cent with its sign."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:+.1f} %".replace("-", "−")
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{round(value, 1) + 0.0:+.1f} %".replace("-", "−")
 
 
 def count(value: Any) -> str:

@@ -210,7 +210,9 @@ def _coverage(sections: Sequence[Section]) -> str:
     body = (
         "<p>A forecast comes with an interval that should hold nine of ten measurements. How many it "
         "held, by what was measured (rows of one server are no independent draws):</p>"
+        + '<div class="small">'
         + figure(shares(found, "Share of measurements inside the intervals"), "Inside the intervals")
+        + "</div>"
         if found
         else "<p>No section on this page has intervals.</p>"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,14 +32,9 @@ def operators(found: Sequence[Summary]) -> Section:
     families = list(dict.fromkeys((one["family"], one["test"]) for one in found))
     parts = {key: [o for o in found if (o["family"], o["test"]) == key] for key in families}
     covered = [
-        Coverage(f"Operators, {_TESTS.get(test, test)}", *_covered([o for o in found if o["test"] == test]))
+        Coverage(f"Operators, {test}s", *_covered([o for o in found if o["test"] == test]))
         for test in dict.fromkeys(one["test"] for one in found)
     ]
-    worst = {
-        f"{o['family']} on {o['accelerator']} ({o['test']})": 100 * o["median_error"]
-        for o in found
-        if o["median_error"] is not None
-    }
     medians = ", ".join(
         f"{_middle([o for o in found if o['test'] == test])} for {_TESTS.get(test, test)}"
         for test in dict.fromkeys(one["test"] for one in found)
@@ -78,10 +73,7 @@ def operators(found: Sequence[Summary]) -> Section:
         command="foretell validate operators --json > operators.json",
         source="aiconfigurator-core (NVIDIA, Apache-2.0), operators measured one by one; "
         "published medians by its authors (2026).",
-        misses=(
-            *beyond("interpolation", worst, 10.0, "medians of a family on an accelerator", show=percent),
-            *uncovered(covered),
-        ),
+        misses=(*_off_operators(found, parts), *uncovered(covered)),
         grids=(
             Grid(
                 "By family, over the accelerators",
@@ -129,10 +121,6 @@ def energy(found: Summary) -> Section:
         )
         for name, one in parts.items()
     ]
-    models: dict[str, list[float]] = {}
-    for row in rows:
-        models.setdefault(f"{row['model']} on {row['gpu']}", []).append(_off(row))
-    medians = {name: float(np.median(values)) for name, values in models.items()}
     return Section(
         key="energy",
         title="Power and joules a token",
@@ -148,7 +136,10 @@ def energy(found: Summary) -> Section:
         command="foretell validate energy --json > energy.json",
         source="ml-energy leaderboard, llm_runs.csv (dataset Apache-2.0; vLLM 0.11 on H100 and B200).",
         misses=(
-            *beyond("joules a token, end to end", medians, 20.0, "(model, GPU) medians"),
+            *beyond(
+                "power, its model left out", _medians(rows, _off_power).items(), 20.0, "(model, GPU) medians"
+            ),
+            *beyond("joules a token, end to end", _medians(rows, _off).items(), 20.0, "(model, GPU) medians"),
             *(
                 [
                     f"{len(aside)} runs are set aside by rules stated before (B200 gpqa, which contradicts "
@@ -211,7 +202,7 @@ def kv(found: Summary) -> Section:
         f"vLLM {row['engine_version']}"
         for row in rows
     ]
-    errors = {name: 100 * row["error"] for name, row in zip(names, rows, strict=True)}
+    errors = [(name, 100 * row["error"]) for name, row in zip(names, rows, strict=True)]
     outside = [name for name, row in zip(names, rows, strict=True) if not row["inside"]]
     order = sorted(zip(names, rows, strict=True), key=lambda pair: -abs(pair[1]["error"]))
     return Section(
@@ -269,6 +260,28 @@ def kv(found: Summary) -> Section:
     )
 
 
+def _off_operators(
+    found: Sequence[Summary], parts: Mapping[tuple[str, str], Sequence[Summary]]
+) -> Iterator[str]:
+    named = [(f"{o['family']} on {o['accelerator']} ({o['test']})", o) for o in found]
+    for what, key, limit in (("median", "median_error", 10.0), ("90th percentile", "p90_error", 50.0)):
+        errors = [(name, None if o[key] is None else 100 * o[key]) for name, o in named]
+        yield from beyond(f"{what} of a family on an accelerator", errors, limit, "cases", show=percent)
+    low = [
+        f"{family} ({test}) {percent(100 * _covered(some)[0], 0)}"
+        for (family, test), some in parts.items()
+        if _covered(some)[0] < 0.85
+    ]
+    if low:
+        yield f"90 % intervals hold less than 85 % of {len(low)} families: {', '.join(low)}"
+    for name, one in named:
+        if one.get("published") is not None and one["median_error"] > one["published"]:
+            yield (
+                f"{name}: median {percent(100 * one['median_error'], 2)}, beyond the published "
+                f"{percent(100 * one['published'], 2)}"
+            )
+
+
 def _covered(rows: Sequence[Summary]) -> tuple[float, int]:
     points = sum(int(row["points"]) for row in rows)
     return sum(row["coverage_90"] * row["points"] for row in rows) / max(points, 1), points
@@ -276,6 +289,18 @@ def _covered(rows: Sequence[Summary]) -> tuple[float, int]:
 
 def _middle(rows: Sequence[Summary]) -> str:
     return percent(100 * float(np.median([row["median_error"] for row in rows])))
+
+
+def _medians(rows: Sequence[Summary], off: Callable[[Summary], float]) -> dict[str, float]:
+    """Median error [%] of each model on each GPU."""
+    parts: dict[str, list[float]] = {}
+    for row in rows:
+        parts.setdefault(f"{row['model']} on {row['gpu']}", []).append(off(row))
+    return {name: float(np.median(values)) for name, values in parts.items()}
+
+
+def _off_power(row: Summary) -> float:
+    return float(100 * (row["power_left_model_W"] / row["power_W"] - 1))
 
 
 def _off(row: Summary) -> float:

@@ -46,7 +46,9 @@ def runs(found: Summary) -> Section:
     far = [
         line
         for name, limit in LIMITS.items()
-        for line in beyond(_name(name), {k: v.get(f"{name}_error") for k, v in by_run.items()}, limit)
+        for line in beyond(
+            _name(name), [(run, one.get(f"{name}_error")) for run, one in by_run.items()], limit
+        )
     ]
     bursts: Summary = found.get("bursts_alone") or {}
     noise: Summary = found.get("noise") or {}
@@ -158,7 +160,7 @@ def served(found: Summary) -> Section:
                 line
                 for run, errors in off.items()
                 for line in beyond(
-                    run, {_name(n): e for n, e in errors.items()}, 10.0, "figures", len(FIGURES)
+                    run, ((_name(n), e) for n, e in errors.items()), 10.0, "figures", len(FIGURES)
                 )
             ),
             *uncovered(covered),

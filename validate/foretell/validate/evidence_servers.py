@@ -49,7 +49,7 @@ def silicon(found: Summary) -> Section:
         for metric, limit in (("tpot", 10.0), ("ttft", 15.0))
         for line in beyond(
             f"median error of {_METRICS[metric]} by (model, GPU)",
-            {name: one.get(f"{metric}_median_ape") for name, one in groups.items()},
+            [(name, one.get(f"{metric}_median_ape")) for name, one in groups.items()],
             limit,
             "groups",
             show=percent,
@@ -129,10 +129,10 @@ def client(found: Summary) -> Section:
         for metric, name in _METRICS.items()
         for line in beyond(
             f"mean {name}",
-            {
-                f"{row['load']} ({row['recording']})": 100 * row[f"{metric}_mean_predicted_error"]
+            [
+                (f"{row['load']} ({row['recording']})", 100 * row[f"{metric}_mean_predicted_error"])
                 for row in rows
-            },
+            ],
             10.0,
             "loads",
         )
