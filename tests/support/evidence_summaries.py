@@ -64,7 +64,7 @@ RUNS: Json = {
     "ttft_mean_ape": 4.7,
     "boundary": "in the engine's <process>",
     "by_run": {
-        "quick": _run(4.5),
+        "quick": _run(4.5, tpot_mean_error_90=[-1.5, 9.5]),
         "slow": _run(40.0),
         "other": _run(-3.0, tokens_in_step=397, difference="step 7 differs"),
         "lonely": _run(None, not_predicted="alone with its model"),

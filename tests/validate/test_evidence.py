@@ -74,6 +74,7 @@ def test_recorded_runs_that_are_far_off_are_named() -> None:
     assert "slow +40.0 %" in lines
     assert "other: 3 tokens came in another step" in lines
     assert "other: step 7 differs" in lines
+    assert ("quick", "−1.5 % to +9.5 %", "–", "–") in runs(RUNS).grids[2].rows
     assert runs(RUNS).absent == ["lonely is not forecast: alone with its model"]
 
 

@@ -82,7 +82,7 @@ def runs(found: Summary) -> Section:
         "of the folder vllm-cpu/runs (vLLM 0.32 on a CPU; recorded for this project).",
         checks=checks(found["targets"]),
         misses=(*different, *late, *far),
-        grids=(_comparison(found, noise, bursts), _by_run(by_run)),
+        grids=(_comparison(found, noise, bursts), _by_run(by_run), _bands(by_run)),
         charts=(
             _scatter("Mean TPOT", by_run, "tpot_mean"),
             _scatter("Mean E2E", by_run, "e2e_mean"),
@@ -222,6 +222,15 @@ def _comparison(found: Summary, noise: Summary, bursts: Summary) -> Grid:
             (f"recordings: {name}", one.get("runs_predicted"), one)
             for name, one in (found.get("by_origin") or {}).items()
         ),
+        *(
+            (
+                f"recordings: {name}, a repeat as the forecast",
+                2 * len(one["noise"].get("pairs", ())),
+                one["noise"],
+            )
+            for name, one in (found.get("by_origin") or {}).items()
+            if one.get("noise")
+        ),
     ]
     rows = [
         (name, count(n), *(percent(one.get(f"{figure}_ape")) for figure in FIGURES))
@@ -248,6 +257,18 @@ def _by_run(by_run: Mapping[str, Summary]) -> Grid:
     ]
     heads = ("run", "model", "steps equal", "tokens in their time", *map(_name, FIGURES))
     return Grid("Every run: the replay, and the forecast's errors", heads, rows)
+
+
+def _bands(by_run: Mapping[str, Summary]) -> Grid:
+    """Where the errors of a run's means lie when parts of the run are drawn anew."""
+    keys = [f"{name}_error_90" for name in LIMITS]
+    rows = [
+        (name, *(" to ".join(signed(end) for end in one[key]) if one.get(key) else "–" for key in keys))
+        for name, one in by_run.items()
+        if any(one.get(key) for key in keys)
+    ]
+    heads = ("run", *map(_name, LIMITS))
+    return Grid("How sure those errors are: nine of ten draws of twentieths of a run", heads, rows)
 
 
 def _scatter(title: str, by_run: Mapping[str, Summary], figure: str) -> Scatter:
