@@ -118,7 +118,7 @@ def _yaml(text: str) -> Any:
 
 def tell(difference: Difference, version: str) -> list[str]:
     """Lines that say what differs, in words."""
-    names = STEP_FIELDS if difference.step is not None else OUTCOME_FIELDS
+    names: tuple[str, ...] = STEP_FIELDS if difference.step is not None else OUTCOME_FIELDS
     if difference.fields == ("livelock",):
         names = ("livelock",)
     where = f"step {difference.step}" if difference.step is not None else difference.request or "the end"

@@ -13,8 +13,8 @@ from itertools import count
 from typing import Any
 
 from foretell.sim.case import Case
-from foretell.sim.engine import Batch, Engine
-from foretell.sim.engines import make_engine
+from foretell.sim.engine import Batch
+from foretell.sim.engines import AnyEngine, make_engine
 from foretell.sim.request import CANCELLED, Request
 from foretell.sim.walk import LivelockError
 
@@ -58,7 +58,7 @@ class Difference:
     foretell: list[Any] | None
 
 
-def watch(case: Case, make: Callable[..., Engine] = make_engine) -> Record:
+def watch(case: Case, make: Callable[..., AnyEngine] = make_engine) -> Record:
     """Serve a case with a foretell engine and record it."""
     record = Record()
     requests = [call.request() for call in case.calls]
@@ -102,7 +102,7 @@ class _Watcher:
         self.preemptions = stats.preemptions
 
 
-def _serve(engine: Engine, requests: Iterable[Request], watcher: _Watcher) -> None:
+def _serve(engine: AnyEngine, requests: Iterable[Request], watcher: _Watcher) -> None:
     """As `foretell.sim.serve.serve`, telling the watcher when the engine plans."""
     calls = iter(requests)
     leaving: list[tuple[float, int, Request]] = []

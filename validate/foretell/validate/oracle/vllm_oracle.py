@@ -37,12 +37,12 @@ for name, value in {
 }.items():
     os.environ.setdefault(name, value)
 for absent in ("torchvision", "torchaudio", "torchcodec"):
-    sys.modules[absent] = None  # their registry builds need CUDA and break the import
+    sys.modules[absent] = None  # type: ignore[assignment]  # their registry builds need CUDA and break the import
 
 ANSWERS = os.fdopen(os.dup(1), "w", encoding="utf-8")
 os.dup2(2, 1)  # what vllm prints goes to stderr, answers alone to stdout
 
-import vllm_build as build  # noqa: E402  (beside this script; it imports vllm)
+import vllm_build as build  # type: ignore[import-not-found]  # noqa: E402  (beside this script)
 from vllm.sampling_params import SamplingParams  # noqa: E402
 from vllm.v1.outputs import DraftTokenIds, ModelRunnerOutput  # noqa: E402
 from vllm.v1.request import Request, RequestStatus  # noqa: E402
@@ -123,7 +123,7 @@ class Entry:
     def __init__(self, call: Call, n: int, drafts: int, padded: bool) -> None:
         request = call.request
         self.call, self.n, self.drafts, self.padded = call, n, drafts, padded
-        self.before = request.num_computed_tokens - n
+        self.before: int = request.num_computed_tokens - n
         self.samples = not build.is_prefill_chunk(request)
         self.decodes = self.samples and n == 1 and self.before >= request.num_prompt_tokens
 
