@@ -53,6 +53,8 @@ class Memory:
         if not config.enable_prefix_caching:
             return
         full = tokens // config.block_size
+        if min(live.hashed) >= full:
+            return
         names = self.names(live, full)
         ends = boundaries(live.prompt, config.block_size, bool(self._dropping))
         if live.shared:
