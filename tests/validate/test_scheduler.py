@@ -12,6 +12,7 @@ import pytest
 
 from foretell.sim.case import Case, case_from_dict
 from foretell.sim.cli import main
+from foretell.sim.replayfile import read_replay_file
 from foretell.sim.watch import Record, first_difference, watch
 from foretell.validate import vllm_client
 from foretell.validate.scheduler import compare, run_scenarios, summary
@@ -22,7 +23,7 @@ from foretell.validate.vllm_client import Answer, OracleError, VllmScheduler, fi
 LIVE = os.environ.get(vllm_client.VARIABLE)
 FAKE = """
 import json, sys
-print(json.dumps({"vllm": "0.0", "unknown": ["watermark"]}), flush=True)
+print(json.dumps({"vllm": "0.32.0", "unknown": ["watermark"]}), flush=True)
 for line in sys.stdin:
     asked = json.loads(line)
     if asked["requests"][0]["id"] == "dies":
@@ -134,7 +135,7 @@ def test_the_other_interpreter_may_refuse_die_or_sleep(
     script.write_text(FAKE)
     monkeypatch.setattr(vllm_client, "SCRIPT", script)
     with VllmScheduler(sys.executable, limit_s=1.0) as vllm:
-        assert (vllm.version, vllm.unknown) == ("0.0", ("watermark",))
+        assert (vllm.version, vllm.unknown) == ("0.32.0", ("watermark",))
         with pytest.raises(OracleError, match=r"^ValueError: refused$"):
             vllm.ask(case())
         for name, why in (("dies", "no more blocks"), ("sleeps", "no answer in 1 s")):
@@ -159,6 +160,28 @@ def test_without_vllm_one_line_says_how_to_get_it(
     assert "nowhere/python" in capsys.readouterr().err
     monkeypatch.setenv(vllm_client.VARIABLE, sys.executable)
     assert find_python(None) == sys.executable
+
+
+def test_a_mismatch_is_a_file_and_an_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "fake.py"
+    script.write_text(FAKE)
+    monkeypatch.setattr(vllm_client, "SCRIPT", script)
+    monkeypatch.chdir(tmp_path)
+    asked = ["validate", "scheduler", "--scenarios", "2", "--vllm-python", sys.executable]
+    assert exit_code([*asked, "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["scenarios"], told["scenarios_equal"], told["all_equal"]) == (2, 0, False)
+    assert told["errors"] == ["ValueError: refused"]
+    assert [one["file"] for one in told["mismatches"]] == ["mismatch.json"]
+    replay = read_replay_file(tmp_path / "mismatch.json")
+    assert replay.vllm is None
+    assert "vLLM failed: ValueError: refused" in replay.note
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fake.py", "mismatch.json"]
+    assert exit_code(asked) == 1
+    assert "vLLM failed: ValueError: refused" in capsys.readouterr().out
+    assert exit_code([*asked, "--replay-file", "nowhere/m.json"]) == 2
 
 
 @pytest.mark.skipif(not LIVE, reason=f"{vllm_client.VARIABLE} names no interpreter with vllm")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,6 +91,8 @@ def scheduler_summary(
     python: str, scenarios: int, seed: int, controls: int, scale: bool, replay_file: Path
 ) -> dict[str, Any]:
     """Everything that the command prints as JSON; a ValueError where the interpreter does not serve."""
+    from hypothesis.configuration import set_hypothesis_home_dir
+
     from foretell.sim.records import write_text
     from foretell.sim.replayfile import ReplayFile, tell
     from foretell.validate.scheduler import compare, run_scenarios, summary
@@ -98,6 +101,7 @@ def scheduler_summary(
     from foretell.validate.vllm_client import OracleError, VllmScheduler
 
     mismatches: list[dict[str, Any]] = []
+    set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "foretell-hypothesis")  # not in the user's folder
     try:
         with VllmScheduler(python) as vllm:
 
