@@ -189,6 +189,7 @@ def test_what_the_other_interpreter_says_last_is_the_error(tmp_path: Path) -> No
 @pytest.mark.parametrize("folder", RUNS, ids=lambda folder: folder.name)
 def test_shipped_runs_are_whole(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
+    assert {path.name for path in folder.iterdir()} == set(record.RUN_FILES)
     assert {"machine", "versions", "engine_args", "model_config", "date", "clock"} <= set(config)
     trace, requests, steps = (rows(folder / name) for name in ("trace.csv", "requests.csv", "steps.csv"))
     batch = rows(folder / "batch.csv.gz")
