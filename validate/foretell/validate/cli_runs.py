@@ -36,8 +36,12 @@ def runs_command(as_json: bool, data: Path | None) -> None:
         show_runs(found)
 
 
-def runs_summary(data: Path | None = None) -> dict[str, Any]:
+def runs_summary(data: Path | None = None, recordings: Path | None = None) -> dict[str, Any]:
     """Everything that is said of the recorded runs in a folder, or of all that are found; see runs_report.
+
+    Args:
+        data: the folder; without it all that are found.
+        recordings: where to find them beside those shipped, instead of the usual places.
 
     Raises:
         ValueError: the folder has no runs, or a run cannot be read.
@@ -48,25 +52,25 @@ def runs_summary(data: Path | None = None) -> dict[str, Any]:
     from foretell.validate.replayed_runs import replay
     from foretell.validate.runs_report import summary
 
-    places = places_of(data)
+    places = places_of(data, recordings)
     runs = [load_run(folder) for folders in places.values() for folder in folders]
     origin = [name for name, folders in places.items() for _ in folders]
-    served = None if data is not None else _served()
+    served = None if data is not None else _served(recordings)
     return summary(runs, origin, [replay(run) for run in runs], evidence(runs, origin), served)
 
 
-def _served() -> dict[str, Any] | None:
+def _served(recordings: Path | None) -> dict[str, Any] | None:
     """Forecasts of served runs, where both they and measured operators are at hand."""
     from foretell.models.silicon_source import has_silicon
     from foretell.validate.cli import data_folder
     from foretell.validate.served_runs import served_runs
 
-    folder = data_folder(None)
+    folder = recordings or data_folder(None)
     recorded = folder / "llmservingsim" if folder is not None else None
     return served_runs(recorded) if recorded is not None and recorded.is_dir() and has_silicon() else None
 
 
-def places_of(data: Path | None) -> dict[str, list[Path]]:
+def places_of(data: Path | None, recordings: Path | None = None) -> dict[str, list[Path]]:
     """Folders of runs by where they come from: one place if it is given, else all that are found.
 
     Raises:
@@ -76,7 +80,7 @@ def places_of(data: Path | None) -> dict[str, list[Path]]:
     from foretell.validate.cli import data_folder
     from foretell.validate.recorded_runs import run_folders
 
-    folder = data_folder(data)
+    folder = recordings or data_folder(data)
     if data is not None:
         assert folder is not None
         return {data.resolve().name: run_folders(folder)}

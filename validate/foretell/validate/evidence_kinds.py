@@ -72,7 +72,7 @@ def _served(inputs: Inputs) -> Any:
 def _runs(inputs: Inputs) -> Any:
     from foretell.validate.cli_runs import runs_summary
 
-    return runs_summary(inputs.data if inputs.data and (inputs.data / "vllm-cpu").is_dir() else None)
+    return runs_summary(recordings=inputs.data)
 
 
 def _client(inputs: Inputs) -> Any:
