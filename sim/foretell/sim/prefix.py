@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from foretell.sim.engine import Engine
 
 _FAR = 1 << 60
+_LO, _BORN = attrgetter("lo"), attrgetter("born")
 
 
 class _Stream:
@@ -109,14 +110,13 @@ class PrefixPool:
                 self.growing = True
                 for writer in stream.writers:
                     self.hash(writer, self._engine.hashed_now(writer))
-            if stream.parts:
-                for hit in _hits(stream.parts, j, stop):
-                    hits.append(hit)
-                    j = hit[2]
-                    if not hit[0].ref:
-                        idle += j - hit[1]
+            if stream.parts and j < stop:
+                j = _hit(stream.parts, j, stop, hits)
             if j < stop or j >= limit:
                 break
+        for part, a, b in hits:
+            if not part.ref:
+                idle += b - a
         return j, idle
 
     def admit(self, request: Request, hit: int) -> None:
@@ -243,14 +243,10 @@ class PrefixPool:
         elif blank:
             self._queue_blank(blank)
         for part, hi in reversed(table.held):
-            if part.hi == hi:
-                pieces = (part,)
-            else:
-                chain = [part]
-                while chain[-1].hi < hi:
-                    chain.append(chain[-1].heir)
-                pieces = tuple(reversed(chain))
-            for piece in pieces:
+            chain = [part]
+            while chain[-1].hi < hi:
+                chain.append(chain[-1].heir)
+            for piece in reversed(chain):
                 piece.ref -= 1
                 if not piece.ref:
                     self.free += piece.hi - piece.lo
@@ -333,30 +329,39 @@ class PrefixPool:
         return middle
 
 
-def _hits(parts: list[_Part], j: int, stop: int) -> Iterator[tuple[_Part, int, int]]:
-    """The blocks from j on, up to `stop`, that are cached: the oldest copy of each, in stretches."""
+def _hit(parts: list[_Part], j: int, stop: int, hits: list[tuple[_Part, int, int]]) -> int:
+    """Add the blocks from j on, up to `stop`, that are cached: the oldest copy of each, in stretches.
+
+    Returns:
+        The first block that is not.
+    """
     if len(parts) > 1:
-        parts = sorted(parts, key=attrgetter("lo"))
-        for i in range(1, len(parts)):
-            if parts[i].lo < parts[i - 1].hi:
-                yield from _oldest(parts, j, stop)
-                return
-    for part in parts:
-        if part.hi > j:
-            if part.lo > j or j >= stop:
-                return
-            b = part.hi if part.hi < stop else stop
-            yield part, j, b
+        parts = sorted(parts, key=_LO)
+    i, n = 0, len(parts)
+    while i < n and j < stop:
+        part = parts[i]
+        if part.lo > j:
+            break
+        first, hi = i, part.hi
+        i += 1
+        while i < n and parts[i].lo < hi:
+            if parts[i].hi > hi:
+                hi = parts[i].hi
+            i += 1
+        if hi > j:
+            b = hi if hi < stop else stop
+            if i == first + 1:
+                hits.append((part, j, b))
+            else:
+                hits += _oldest(parts[first:i], j, b)
             j = b
+    return j
 
 
 def _oldest(parts: list[_Part], j: int, stop: int) -> Iterator[tuple[_Part, int, int]]:
-    """The same where some blocks have several copies."""
+    """Of blocks j..stop-1, all of which are cached and some several times, the oldest copy of each."""
     while j < stop:
-        copies = [part for part in parts if part.lo <= j < part.hi]
-        if not copies:
-            return
-        best = min(copies, key=attrgetter("born"))
+        best = min([part for part in parts if part.lo <= j < part.hi], key=_BORN)
         b: int = min([best.hi, stop, *(p.lo for p in parts if p.born < best.born and j < p.lo < best.hi)])
         yield best, j, b
         j = b
