@@ -22,7 +22,7 @@ from foretell.validate.scheduler_cases import MILLISECOND
 from foretell.validate.vllm_client import VllmScheduler
 
 _COST = AffineCost(5 * MILLISECOND, MILLISECOND / 16, MILLISECOND / 8, MILLISECOND / 8192, 0.0)
-_REPEATS = 5
+_REPEATS = 15
 _SCENARIOS: Mapping[str, tuple[int, float, Mapping[str, Any]]] = {
     "near capacity": (2000, 12.0, {}),
     "near capacity, asynchronous": (2000, 12.0, {"async_scheduling": True}),
