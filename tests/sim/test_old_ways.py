@@ -41,8 +41,10 @@ def test_an_old_way_binds_and_both_engines_follow_it(way: str) -> None:
     for seed in range(400):
         case = draw_case(random.Random(f"{way} {seed}"))
         calls, cost, cancels = case.calls, case.cost, case.cancels
-        newest = replace(case.config, **where, **dict.fromkeys(OLD_WAYS, False))
-        old = replace(newest, **{way: True})
+        off: dict[str, Any] = dict.fromkeys(OLD_WAYS, False)
+        on: dict[str, Any] = {way: True}
+        newest = replace(case.config, **where, **off)
+        old = replace(newest, **on)
         try:
             expected = naive_simulate(calls, old, cost, cancels)
             other = naive_simulate(calls, newest, cost, cancels)

@@ -232,8 +232,8 @@ def version_ways(version: str) -> tuple[tuple[str, ...], dict[str, bool]]:
 def as_version(config: EngineConfig, version: str) -> EngineConfig:
     """Return the same settings under a version's ways (`version_ways`), with what it lacks off."""
     unsupported, ways = version_ways(version)
-    default = {field.name: field.default for field in fields(EngineConfig)}
-    return replace(config, **ways, **{name: default[name] for name in unsupported})
+    changed: dict[str, Any] = {f.name: f.default for f in fields(EngineConfig) if f.name in unsupported}
+    return replace(config, **changed | ways)
 
 
 def _device(preset: Mapping[str, Any], accelerator: Accelerator | None) -> Mapping[str, Any]:
