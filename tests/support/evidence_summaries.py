@@ -27,6 +27,12 @@ SCHEDULER: Json = {
     "all_equal": True,
 }
 
+CORPUS: list[Json] = [
+    {**SCHEDULER, "controls": {}, "mismatches": [], "scale": [], "date": "2026-11-21"},
+    {**SCHEDULER, "vllm_version": "0.31.0", "controls": {}, "mismatches": [], "scale": []}
+    | {"date": "2026-11-20", "steps_equal": 99, "scenarios_equal": 9, "all_equal": False},
+]
+
 
 def _run(off: float | None, **more: Any) -> Json:
     real = {name: 0.5 + 0.1 * n for n, name in enumerate(_FIGURES)}

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from evidence_summaries import CLIENT, ENERGY, KV, OPERATORS, RUNS, SCHEDULER, SERVED, SILICON
+from evidence_summaries import CLIENT, CORPUS, ENERGY, KV, OPERATORS, RUNS, SCHEDULER, SERVED, SILICON
 from foretell.validate.evidence import Coverage, Section, beyond, check, missed, uncovered
 from foretell.validate.evidence_kinds import KINDS
 from foretell.validate.evidence_parts import energy, kv, operators
 from foretell.validate.evidence_runs import runs, served
-from foretell.validate.evidence_scheduler import scheduler
+from foretell.validate.evidence_scheduler import corpus, scheduler
 from foretell.validate.evidence_servers import client, silicon
 
 
@@ -100,6 +100,13 @@ def test_the_scheduler_is_judged_by_every_version() -> None:
     assert scheduler(SCHEDULER).key == "scheduler"
 
 
+def test_an_unequal_step_of_the_recorded_decisions_is_a_miss() -> None:
+    lines = _lines(corpus(CORPUS))
+    assert "vLLM 0.31.0, recorded: steps equal: asked at least 100 %, reached 99 %" in lines
+    assert "vLLM 0.31.0: 1 of 10 scenarios are not equal throughout" in lines
+    assert "0.32.0" not in lines
+
+
 def test_other_sections_name_what_is_off() -> None:
     assert "NCCL on h200 (shape) 50.0 %" in _lines(operators(OPERATORS))
     assert "big on H100 −40.0 %" in _lines(energy(ENERGY))
@@ -115,6 +122,7 @@ def test_other_sections_name_what_is_off() -> None:
 
 BUILT: dict[str, Any] = {
     "scheduler": SCHEDULER,
+    "corpus": CORPUS,
     "runs": RUNS,
     "served": SERVED,
     "client": CLIENT,

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import foretell.validate.evidence_gather as gathering
-from evidence_summaries import CLIENT, ENERGY, KV, OPERATORS, RUNS, SCHEDULER, SERVED, SILICON
+from evidence_summaries import CLIENT, CORPUS, ENERGY, KV, OPERATORS, RUNS, SCHEDULER, SERVED, SILICON
 from foretell.validate.charts import Points
 from foretell.validate.cli_report import report_command
 from foretell.validate.evidence import Made, NotRun, Scatter, Section, missed
@@ -26,6 +26,7 @@ from foretell.validate.evidence_page import LARGEST, page
 MADE = Made("2026-11-21", "foretell 0.1.0, vLLM 0.32.0", "2 cores", "from x.json")
 FILES: dict[str, Any] = {
     "scheduler": SCHEDULER,
+    "corpus": CORPUS,
     "runs": RUNS,
     "served": SERVED,
     "client": CLIENT,

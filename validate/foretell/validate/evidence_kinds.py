@@ -52,6 +52,12 @@ def _scheduler(inputs: Inputs) -> Any:
     return scheduler_summary(find_python(inputs.vllm_python), 2000, 0, 100, True, Path("mismatch.json"))
 
 
+def _corpus(inputs: Inputs) -> Any:
+    from foretell.validate.scheduler_corpus import corpus_summary
+
+    return corpus_summary()
+
+
 def _silicon(inputs: Inputs) -> Any:
     from foretell.models.silicon_source import data_folder as tables
     from foretell.validate.report import summarise
@@ -119,6 +125,14 @@ KINDS = (
         evidence_scheduler.scheduler,
         _scheduler,
         several=True,
+    ),
+    Kind(
+        "corpus",
+        "Step by step against recorded decisions of vLLM's scheduler",
+        "",
+        "seconds",
+        evidence_scheduler.corpus,
+        _corpus,
     ),
     Kind(
         "runs",

@@ -62,6 +62,39 @@ def scheduler(found: Summary | Sequence[Summary]) -> Section:
     )
 
 
+def corpus(found: Sequence[Summary]) -> Section:
+    """Recorded decisions, of `scheduler_corpus.corpus_summary`: what stands where no vLLM is at hand."""
+    steps = sum(int(one["steps"]) for one in found)
+    equal = sum(int(one["steps_equal"]) for one in found)
+    made = ", ".join(f"{one['vllm_version']} ({one['date']})" for one in found)
+    return Section(
+        key="corpus",
+        title="Step by step against recorded decisions of vLLM's scheduler",
+        answer=f"{count(sum(int(one['scenarios']) for one in found))} scenarios that vLLM {made} went "
+        f"through: {count(equal)} of {count(steps)} steps equal",
+        claim="foretell's engine decides as vLLM did, told without any vLLM installed.",
+        how=(
+            "Scenarios of the differential test were kept with what vLLM's own Scheduler and "
+            "KVCacheManager did in each step: few and small, but reaching every feature. They come with "
+            "foretell and run through both of its engines here.",
+        ),
+        would_fail=("one unequal step",),
+        command="foretell validate report --html page.html",
+        source="Recorded by foretell from vLLM (Apache-2.0); "
+        "`python -m foretell.validate.scheduler_corpus` makes it anew.",
+        checks=tuple(
+            check(
+                f"vLLM {one['vllm_version']}, recorded: steps equal",
+                100 * one["steps_equal"] / one["steps"] if one["steps"] else None,
+                100.0,
+            )
+            for one in found
+        ),
+        misses=tuple(line for one in found for line in _misses(one)),
+        grids=(_engines(found), *(_features(one) for one in found)),
+    )
+
+
 def _parts(summary: Summary) -> tuple[int, ...]:
     return tuple(int(part) for part in str(summary["vllm_version"]).split(".") if part.isdigit())
 

@@ -48,16 +48,21 @@ def engines_for(case: Case) -> tuple[str, ...]:
 
 def compare(case: Case, answer: Answer, controls: bool = False) -> Result:
     """Run a scenario through our engines and compare with what vLLM did."""
+    return judged(case, answer.record, features(case, answer), controls)
+
+
+def judged(case: Case, vllm: Record, features: tuple[str, ...], controls: bool = False) -> Result:
+    """The same, of a record of what vLLM did and what the scenario reaches."""
     equal: dict[str, int] = {}
     difference: Difference | None = None
     ours = Record()
     for name in engines_for(case):
         ours = watch(case, ENGINES[name])
-        found = first_difference(answer.record, ours)
-        equal[name] = steps_equal(answer.record, ours) if found else len(answer.record.steps)
+        found = first_difference(vllm, ours)
+        equal[name] = steps_equal(vllm, ours) if found else len(vllm.steps)
         difference = difference or found
-    checked = check_controls(case, ours, answer.record) if controls and difference is None else ()
-    return Result(len(answer.record.steps), equal, difference, features(case, answer), tuple(checked))
+    checked = check_controls(case, ours, vllm) if controls and difference is None else ()
+    return Result(len(vllm.steps), equal, difference, features, tuple(checked))
 
 
 def differs(vllm: VllmScheduler, case: Case) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 
 from foretell.sim.case import Case, case_from_dict
 from foretell.sim.watch import Record, watch
-from foretell.validate.scheduler import compare
+from foretell.validate.scheduler import compare, judged, summary
 from foretell.validate.scheduler_cases import draw_cases, scope_of
 from foretell.validate.vllm_client import VllmScheduler
 
@@ -63,6 +63,16 @@ def read_corpora(folder: Path = FOLDER) -> Iterator[Corpus]:
                 for row in rows
             ),
         )
+
+
+def corpus_summary() -> list[dict[str, Any]]:
+    """Our engines on the corpora: a summary of each, as `scheduler.summary` has it, and its date."""
+    found = []
+    for corpus in read_corpora():
+        results = [judged(one.case, one.vllm, one.features) for one in corpus.scenarios]
+        told = summary(results, version=corpus.version, unknown=(), seed=corpus.seed)
+        found.append(told | {"date": corpus.date})
+    return found
 
 
 def record_corpus(vllm: VllmScheduler, seed: int, scenarios: int, date: str) -> bytes:
