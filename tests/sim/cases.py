@@ -8,7 +8,6 @@ that sums of them are exact and two engines must agree on every bit.
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable
 from dataclasses import dataclass
 
 from foretell.models.stepcost import AffineCost
@@ -105,7 +104,7 @@ def _calls(random: random.Random, config: EngineConfig, size: Size) -> list[Call
     if random.random() < 0.2:
         random.shuffle(ids)  # ties go by name under the priority policy
     prompt_of_equals = config.block_size * random.randint(1, max(1, min(4, (most - 1) // config.block_size)))
-    history: list[tuple[tuple[Hashable, int], ...]] = []
+    history: list[tuple[tuple[str | int, int], ...]] = []
     calls: list[Call] = []
     arrival = 0
     for id in ids:
@@ -120,7 +119,7 @@ def _calls(random: random.Random, config: EngineConfig, size: Size) -> list[Call
         if random.random() < 0.1:
             answer = 400 * size.tokens  # up to max_model_len, or refused
         chosen = random.choice(("own", "prefixes", "sessions", "equal")) if habit == "mixed" else habit
-        segments: tuple[tuple[Hashable, int], ...] = ()
+        segments: tuple[tuple[str | int, int], ...] = ()
         if chosen == "prefixes":
             stream = random.choice("abc")
             segments = ((stream, random.randint(1, prompt)),)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 
 from foretell.models import StepCost
@@ -23,7 +24,7 @@ def lazy_simulate(
 ) -> NaiveRun:
     """Serve the calls with foretell's engine. Blocks used and loads of the steps are left at nought."""
     run = NaiveRun()
-    requests = {call.id: call.request((cancels or {}).get(call.id, math.inf)) for call in calls}
+    requests = {call.id: replace(call, cancel_s=(cancels or {}).get(call.id)).request() for call in calls}
     for call in calls:
         if call.transfer_s is not None:
             requests[call.id].state = REMOTE

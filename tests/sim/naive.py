@@ -6,15 +6,14 @@ against vLLM 0.32's own Scheduler, AsyncScheduler and KVCacheManager on tens of 
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
 from foretell.models.stepcost import StepLoad
+from foretell.sim import case
 from foretell.sim.config import EngineConfig
-from foretell.sim.request import Request
 from foretell.sim.stepwise_requests import Entry, Live
 from foretell.sim.stepwise_scheduler import Scheduler
 
@@ -30,38 +29,16 @@ class LivelockError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """What a client asks for; `segments`, `stop_token` and `accepted` are those of foretell's Request.
+class Call(case.Call):
+    """What a client asks for, and what it needs of other engines.
 
     With `transfer_s` the KV of its prompt was computed elsewhere, and comes so long after it got blocks;
     with `sampled` so was its first token. With `held_s` its blocks stay taken so long after it finished.
     """
 
-    id: str
-    arrival_s: float
-    prompt_tokens: int
-    output_tokens: int
-    priority: int = 0
-    segments: tuple[tuple[Hashable, int], ...] = ()
-    stop_token: bool = False
-    accepted: tuple[int, ...] = ()
     transfer_s: float | None = None
     sampled: bool = False
     held_s: float | None = None
-
-    def request(self, cancel_s: float = math.inf) -> Request:
-        """The same for foretell's engines."""
-        return Request(
-            self.id,
-            self.arrival_s,
-            self.prompt_tokens,
-            self.output_tokens,
-            priority=self.priority,
-            segments=self.segments,
-            stop_token=self.stop_token,
-            accepted=self.accepted,
-            cancel_s=cancel_s,
-        )
 
     def live(self, config: EngineConfig) -> Live:
         """The same for the scheduler."""

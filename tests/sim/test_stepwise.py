@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections import Counter, deque
 from dataclasses import replace
@@ -37,7 +36,7 @@ def serve_told(
         told.append((start_s, end_s, [(request.id, n, c) for request, n, c in batch]))
 
     made = engine(case.config, case.cost, on_step=on_step)
-    requests = [call.request(case.cancels.get(call.id, math.inf)) for call in case.calls]
+    requests = [replace(call, cancel_s=case.cancels.get(call.id)).request() for call in case.calls]
     serve_on(made, requests)
     assert made.pool.free == case.config.num_gpu_blocks - 1, "a block was lost"
     assert made.outstanding == made.n_waiting == 0

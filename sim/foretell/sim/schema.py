@@ -7,7 +7,8 @@ import difflib
 import json
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,16 @@ def load_values(file: Path) -> dict[str, Any]:
     if isinstance(values.get("client"), str) and values["client"].endswith(".toml"):
         values["client"] = str(file.parent / Path(values["client"]).expanduser())
     return values
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let every ValueError begin with the file that it is about."""
+    try:
+        yield
+    except ValueError as error:
+        message = str(error)
+        raise ValueError(message if message.startswith(str(path)) else f"{path}: {message}") from None
 
 
 def read_mapping(file: Path) -> dict[str, Any]:

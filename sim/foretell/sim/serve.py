@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import count
 
 from foretell.models import StepCost
@@ -39,8 +39,11 @@ def serve(
     return engine
 
 
-def serve_on(engine: AnyEngine, requests: Iterable[Request]) -> None:
-    """The same on an engine that has been made."""
+def serve_on(
+    engine: AnyEngine, requests: Iterable[Request], advance: Callable[[float], object] | None = None
+) -> None:
+    """The same on an engine that has been made; `advance` lets its time pass, in place of its own."""
+    advance = advance or engine.advance
     calls = iter(requests)
     leaving: list[tuple[float, int, Request]] = []  # heap
     order = count()
@@ -49,7 +52,7 @@ def serve_on(engine: AnyEngine, requests: Iterable[Request]) -> None:
         arrives = call.arrival_s if call is not None else math.inf
         leaves = leaving[0][0] if leaving else math.inf
         engine.horizon = min(arrives, leaves)
-        engine.advance(engine.horizon)
+        advance(engine.horizon)
         if call is None or leaves < arrives:
             engine.cancel(heapq.heappop(leaving)[-1], leaves)
             continue
@@ -59,4 +62,4 @@ def serve_on(engine: AnyEngine, requests: Iterable[Request]) -> None:
             heapq.heappush(leaving, (call.cancel_s, next(order), call))
         call = next(calls, None)
     engine.horizon = math.inf
-    engine.advance(math.inf)
+    advance(math.inf)

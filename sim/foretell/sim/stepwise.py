@@ -19,7 +19,7 @@ from foretell.sim.request import CANCELLED, DECODING, FINISHED, PREFILLING, REJE
 from foretell.sim.stats import EngineStats
 from foretell.sim.stepwise_requests import Entry, Live
 from foretell.sim.stepwise_scheduler import Scheduler
-from foretell.sim.walk import PATIENCE, LivelockError
+from foretell.sim.walk import LivelockError, check_patience
 
 INF = math.inf
 
@@ -223,12 +223,7 @@ class StepwiseEngine:
         request.paused_s = self.token_at
         self.stats.preemptions += 1
         self.fruitless += 1
-        if self.fruitless > PATIENCE:
-            raise LivelockError(
-                f"requests preempt each other for ever ({request.id or 'one'} of priority "
-                f"{request.priority}, {self.fruitless} preemptions without a token), as they would in vLLM; "
-                "raise num_gpu_blocks or keep scheduler_reserve_full_isl on"
-            )
+        check_patience(request, self.fruitless)
 
     def _start(self, start: float, batch: list[Entry]) -> None:
         """The device begins a step as soon as it is free."""

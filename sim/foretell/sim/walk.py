@@ -65,12 +65,7 @@ def preempt(engine: Engine, request: Request, scheduled: int = 0) -> None:
         request.place = -1
         request.paused_s = engine.token_at
     engine.fruitless += 1
-    if engine.fruitless > PATIENCE:
-        raise LivelockError(
-            f"requests preempt each other for ever ({request.id or 'one'} of priority {request.priority}, "
-            f"{engine.fruitless} preemptions without a token), as they would in vLLM; "
-            "raise num_gpu_blocks or keep scheduler_reserve_full_isl on"
-        )
+    check_patience(request, engine.fruitless)
     request.n_preemptions += 1
     engine.stats.preemptions += 1
     engine.n_waiting += 1
@@ -78,6 +73,16 @@ def preempt(engine: Engine, request: Request, scheduled: int = 0) -> None:
         heapq.heappush(engine.waiting, in_line(request))
     else:
         engine.waiting.insert(behind(engine, engine.serial), request)
+
+
+def check_patience(request: Request, fruitless: int) -> None:
+    """Raise a `LivelockError` after too many preemptions without a token, the last of this request."""
+    if fruitless > PATIENCE:
+        raise LivelockError(
+            f"requests preempt each other for ever ({request.id or 'one'} of priority {request.priority}, "
+            f"{fruitless} preemptions without a token), as they would in vLLM; "
+            "raise num_gpu_blocks or keep scheduler_reserve_full_isl on"
+        )
 
 
 def behind(engine: Engine, place: int) -> int:

@@ -5,17 +5,14 @@ And compare two such records step by step: that of vLLM's scheduler with ours.
 
 from __future__ import annotations
 
-import heapq
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Any
 
 from foretell.sim.case import Case
 from foretell.sim.engine import Batch
 from foretell.sim.engines import AnyEngine, make_engine
-from foretell.sim.request import CANCELLED, Request
+from foretell.sim.serve import serve_on
 from foretell.sim.walk import LivelockError
 
 Step = list[Any]
@@ -66,7 +63,7 @@ def watch(case: Case, make: Callable[..., AnyEngine] = make_engine) -> Record:
     engine = make(case.config, case.cost, on_step=watcher.on_step)
     watcher.engine = engine
     try:
-        _serve(engine, requests, watcher)
+        serve_on(engine, requests, watcher.advance)
     except LivelockError:
         record.livelock = True
     record.requests = {
@@ -86,6 +83,15 @@ class _Watcher:
         self.used = 0
         self.preemptions = 0
 
+    def advance(self, until_s: float) -> None:
+        """As the engine's own, knowing when it plans."""
+        engine = self.engine
+        while engine.wake < until_s:
+            engine.commit()
+            self.planning = True
+            engine.plan()
+            self.planning = False
+
     def on_step(self, step: int, start_s: float, end_s: float, batch: Batch) -> None:
         engine = self.engine
         stats = engine.stats
@@ -100,31 +106,6 @@ class _Watcher:
         rows = [[request.id, n, c] for request, n, c in batch]
         self.steps.append([start_s, end_s, rows, self.used, stats.preemptions - self.preemptions])
         self.preemptions = stats.preemptions
-
-
-def _serve(engine: AnyEngine, requests: Iterable[Request], watcher: _Watcher) -> None:
-    """As `foretell.sim.serve.serve`, telling the watcher when the engine plans."""
-    calls = iter(requests)
-    leaving: list[tuple[float, int, Request]] = []
-    order = count()
-    call = next(calls, None)
-    while call is not None or leaving or engine.wake < math.inf:
-        arrives = call.arrival_s if call is not None else math.inf
-        leaves = leaving[0][0] if leaving else math.inf
-        engine.horizon = min(arrives, leaves)
-        while engine.wake < engine.horizon:
-            engine.commit()
-            watcher.planning = True
-            engine.plan()
-            watcher.planning = False
-        if leaves < arrives:
-            engine.cancel(heapq.heappop(leaving)[-1], leaves)
-        elif call is not None:
-            if call.cancel_s <= arrives:
-                call.state = CANCELLED
-            elif engine.submit(call) and call.cancel_s < math.inf:
-                heapq.heappush(leaving, (call.cancel_s, next(order), call))
-            call = next(calls, None)
 
 
 def first_difference(vllm: Record, foretell: Record) -> Difference | None:

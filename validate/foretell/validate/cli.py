@@ -90,7 +90,7 @@ def silicon_command(
         write_whole(html, render(table, summary))
         click.echo(f"foretell: wrote {html}", err=True)
     if as_json:
-        _print_json(summary)
+        print_json(summary)
     else:
         from foretell.validate.silicon_tables import show_silicon
 
@@ -189,7 +189,7 @@ def _progress(done: int, total: int) -> None:
 def _print(table: pd.DataFrame, title: str, as_json: bool, summary: Mapping[str, Any] | None = None) -> None:
     rows = table.to_dict("records")
     if as_json:
-        _print_json(rows if summary is None else {"summary": dict(summary), "rows": rows})
+        print_json(rows if summary is None else {"summary": dict(summary), "rows": rows})
         return
     from foretell.validate.silicon_tables import show_summary, show_table
 
@@ -198,7 +198,8 @@ def _print(table: pd.DataFrame, title: str, as_json: bool, summary: Mapping[str,
         show_summary(summary)
 
 
-def _print_json(value: Any) -> None:
+def print_json(value: Any) -> None:
+    """Print what a command found."""
     click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 

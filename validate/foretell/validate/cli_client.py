@@ -37,11 +37,9 @@ def client_command(as_json: bool, data: Path | None, write: Path | None) -> None
         write_whole(write, client_toml(client_from_mapping(found["client"])))
         click.echo(f"foretell: wrote {write}", err=True)
     if as_json:
-        import json
+        from foretell.validate.cli import print_json
 
-        from foretell.validate.cli import plain
-
-        click.echo(json.dumps(plain(found), indent=2, ensure_ascii=False, allow_nan=False))
+        print_json(found)
     else:
         _show(found)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -25,23 +24,26 @@ def runs_command(as_json: bool, data: Path | None) -> None:
     alone, if llmservingsim is among the data and the extra silicon is installed. Exit code 0 even when a
     target is missed: which ones are is part of the report.
     """
-    from foretell.validate.cli import plain
+    from foretell.validate.cli import print_json
 
     found = runs_summary(data)
     if as_json:
-        click.echo(json.dumps(plain(found), indent=2, ensure_ascii=False, allow_nan=False))
+        print_json(found)
     else:
         from foretell.validate.runs_tables import show_runs
 
         show_runs(found)
 
 
-def runs_summary(data: Path | None = None, recordings: Path | None = None) -> dict[str, Any]:
+def runs_summary(
+    data: Path | None = None, recordings: Path | None = None, *, with_served: bool = True
+) -> dict[str, Any]:
     """Everything that is said of the recorded runs in a folder, or of all that are found; see runs_report.
 
     Args:
         data: the folder; without it all that are found.
         recordings: where to find them beside those shipped, instead of the usual places.
+        with_served: forecast served runs too, if no folder is given.
 
     Raises:
         ValueError: the folder has no runs, or a run cannot be read.
@@ -55,7 +57,7 @@ def runs_summary(data: Path | None = None, recordings: Path | None = None) -> di
     places = places_of(data, recordings)
     runs = [load_run(folder) for folders in places.values() for folder in folders]
     origin = [name for name, folders in places.items() for _ in folders]
-    served = None if data is not None else _served(recordings)
+    served = _served(recordings) if with_served and data is None else None
     return summary(runs, origin, [replay(run) for run in runs], evidence(runs, origin), served)
 
 

@@ -59,7 +59,7 @@ def scheduler_command(
       foretell validate scheduler --vllm-python .venv-vllm/bin/python
       foretell validate scheduler --scenarios 2000 --seed 7 --json
     """
-    from foretell.validate.cli import _print_json as print_json
+    from foretell.validate.cli import print_json
     from foretell.validate.vllm_client import find_python
 
     if not replay_file.absolute().parent.is_dir():

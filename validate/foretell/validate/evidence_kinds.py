@@ -78,7 +78,7 @@ def _served(inputs: Inputs) -> Any:
 def _runs(inputs: Inputs) -> Any:
     from foretell.validate.cli_runs import runs_summary
 
-    return runs_summary(recordings=inputs.data)
+    return runs_summary(recordings=inputs.data, with_served=False)  # which have a section of their own
 
 
 def _client(inputs: Inputs) -> Any:

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from foretell.sim.schema import read_mapping
+from foretell.sim.schema import naming, read_mapping
 from foretell.traces import Trace
 from foretell.validate.record_tables import quiet, summary, write_probes, write_requests, write_steps
 
@@ -99,11 +99,8 @@ def load_recording(path: Path) -> Recording:
 
     """
     values = read_mapping(path)
-    try:
+    with naming(path):
         return _recording(path, values)
-    except ValueError as error:
-        message = str(error)
-        raise ValueError(message if message.startswith(str(path)) else f"{path}: {message}") from None
 
 
 def _recording(path: Path, values: Mapping[str, Any]) -> Recording:

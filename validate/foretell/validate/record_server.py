@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from foretell.sim.schema import read_mapping
+from foretell.sim.schema import naming, read_mapping
 from foretell.validate.record import engine_settings, model_config, whole_seed
 
 SIDES = (
@@ -70,16 +70,13 @@ def load_server_recording(path: Path) -> ServerRecording:
 
     """
     values = read_mapping(path)
-    try:
+    with naming(path):
         for name in values:
             if name not in ("model", "engine", "loads", "seed"):
                 raise ValueError(f"{name}: unknown field; known: model, engine, loads, seed")
         settings = {k: v for k, v in engine_settings(values).items() if k != "skip_tokenizer_init"}
         model = model_config(path.parent, values.get("model"))
         return ServerRecording(path.stem, model, settings, _loads(values["loads"]), whole_seed(values))
-    except ValueError as error:
-        message = str(error)
-        raise ValueError(message if message.startswith(str(path)) else f"{path}: {message}") from None
 
 
 def _loads(given: Any) -> dict[str, dict[str, Any]]:

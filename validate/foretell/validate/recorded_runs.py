@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foretell.sim.config import EngineConfig
+from foretell.sim.schema import naming
 from foretell.traces import Trace
 
 Floats = npt.NDArray[np.float64]
@@ -256,7 +257,7 @@ def _tokens(path: Path, requests: _Table, ids: list[str]) -> tuple[Floats, ...]:
 def _trace(path: Path) -> Trace:
     table = _Table(path)
     priority = table.whole("priority") if "priority" in table.rows[0] else None
-    try:
+    with naming(path):
         return Trace(
             table.numbers("arrival_s"),
             table.whole("prompt_tokens"),
@@ -265,9 +266,6 @@ def _trace(path: Path) -> Trace:
             priority=priority,
             segments=[segments_of(row) for row in table.rows],
         )
-    except ValueError as error:
-        message = str(error)
-        raise ValueError(message if message.startswith(str(path)) else f"{path}: {message}") from None
 
 
 def _object(path: Path) -> dict[str, Any]:

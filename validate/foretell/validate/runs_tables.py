@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from foretell.sim.quantities import show_seconds, show_seconds_between
-from foretell.validate.silicon_report import percent, show_asked
+from foretell.validate.silicon_report import percent
+from foretell.validate.silicon_tables import targets_table
 
-_MARKS = {True: ("met", "green"), False: ("missed", "bold red"), None: ("not measured", "dim")}
 _SHOWN = ("tpot_mean", "e2e_mean", "ttft_mean", "tpot_p99", "e2e_p99", "ttft_p99")
 
 
@@ -27,7 +27,7 @@ def show_runs(found: Mapping[str, Any], console: Console | None = None) -> None:
         )
     )
     out.print(Text(f"Latencies are {found['boundary']}", style="dim"))
-    out.print(_targets(found))
+    out.print(targets_table(found["targets"]))
     out.print(_errors(found))
     out.print(_by_run(found["by_run"]))
     if found["served"]:
@@ -42,18 +42,6 @@ def show_runs(found: Mapping[str, Any], console: Console | None = None) -> None:
     missed = [target["name"] for target in found["targets"] if target["met"] is False]
     if missed:
         out.print(Text(f"Missed: {'; '.join(missed)}", style="red"))
-
-
-def _targets(found: Mapping[str, Any]) -> Table:
-    table = Table("target", show_edge=False)
-    for name in ("asked", "reached"):
-        table.add_column(name, justify="right")
-    table.add_column("")
-    for target in found["targets"]:
-        word, style = _MARKS[target["met"]]
-        reached = percent(target["reached"])
-        table.add_row(target["name"], show_asked(target["asked"]), reached, Text(word, style=style))
-    return table
 
 
 def _errors(found: Mapping[str, Any]) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -22,7 +22,7 @@ def show_silicon(summary: Mapping[str, Any], console: Console | None = None) -> 
     out = console or Console(highlight=False)
     out.print(Text(headline(summary), style="bold"))
     out.print(Text(f"{summary['source']}; {summary['variant']}", style="dim"))
-    out.print(_targets(summary))
+    out.print(targets_table(summary["targets"]))
     out.print(_figures("variant", variant_figures(summary)))
     out.print(_figures("model, GPU", summary["by_group"]))
     if summary["other_backends"]:
@@ -67,12 +67,13 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def _targets(summary: Mapping[str, Any]) -> Table:
+def targets_table(targets: Iterable[Mapping[str, Any]]) -> Table:
+    """What was asked, what is reached, and whether that is enough."""
     table = Table("target", show_edge=False)
     for name in ("asked", "reached"):
         table.add_column(name, justify="right")
     table.add_column("")
-    for target in summary["targets"]:
+    for target in targets:
         word, style = _MARKS[target["met"]]
         reached = show_target(target["reached"], target["asked"]["unit"])
         table.add_row(target["name"], show_asked(target["asked"]), reached, Text(word, style=style))
