@@ -139,6 +139,7 @@ class Outcomes:
         confidence_auc: chance that a right sample is surer of itself than a wrong one of the same problem.
         settling: a trace settles on its final answer at a share u^(1/settling) of its length, u uniform:
             a probe from then on gives it; before, it gives a fresh guess. Large: late.
+        guess_ratio: chance that such a guess is right, over that of a whole sample.
         step_tokens: tokens of one reasoning step, for search over steps.
         prompt_tokens: of a query, the task's own prompt included.
         shared_prompt_tokens: of these, what all queries of the task share (system prompt, examples).
@@ -159,6 +160,7 @@ class Outcomes:
     revision: Revision = field(default_factory=Revision)
     confidence_auc: float = 0.7
     settling: float = 2.0
+    guess_ratio: float = 0.3
     step_tokens: float = 100.0
     prompt_tokens: int = 256
     shared_prompt_tokens: int = 0
@@ -167,7 +169,7 @@ class Outcomes:
     gaps: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check(self, confidence_auc=(0, 1), settling=(0.01, np.inf), step_tokens=(1, np.inf))
+        _check(self, confidence_auc=(0, 1), settling=(0.01, np.inf), guess_ratio=(0, 1), step_tokens=(1, np.inf))
         if not 0 <= self.shared_prompt_tokens < self.prompt_tokens:
             raise ValueError(
                 f"shared_prompt_tokens: {self.shared_prompt_tokens} is not in [0, {self.prompt_tokens}), "

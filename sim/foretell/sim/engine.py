@@ -18,6 +18,7 @@ from __future__ import annotations
 import heapq
 import math
 from array import array
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -237,6 +238,17 @@ class Engine:
                 runs.shorten(self, at_s)
             elif self.wake == INF:
                 self.wake = max(at_s, self.busy_until)
+
+    def written(self, request: Request, at_s: float) -> int:
+        """Tokens of the answer that a request which has not ended has got by `at_s`, not past `wake`."""
+        if request.first_token_s is None or request.first_token_s > at_s:
+            return 0
+        if request.state != DECODING:
+            return max(request.computed + 1 - request.prompt_tokens - self.unknown, 1)
+        sampled = request.base + self.step + 1 - request.prompt_tokens
+        if self.run is not None:
+            return sampled + bisect_right(self.run, at_s)
+        return sampled - (self.busy_until > at_s)
 
     def commit(self) -> list[Request]:
         """Come to `wake`: deliver what has ended by then.

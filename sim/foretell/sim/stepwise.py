@@ -126,6 +126,11 @@ class StepwiseEngine:
             if self.wake == INF:
                 self.wake = at_s
 
+    def written(self, request: Request, at_s: float) -> int:
+        """Tokens of the answer that a request which has not ended has got."""
+        live = self.lives.get(request)
+        return 0 if live is None or request.first_token_s is None else live.known - live.prompt
+
     def commit(self) -> list[Request]:
         """Come to `wake`: deliver what has ended by then.
 

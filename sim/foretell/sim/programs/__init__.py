@@ -1,0 +1,1 @@
+"""Strategies as programs: generators that call models, wait, and return an answer."""

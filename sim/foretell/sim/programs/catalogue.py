@@ -1,0 +1,182 @@
+"""The programs that a scenario may name, and how its fields become their parameters."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields
+from importlib import import_module
+from typing import Any
+
+from foretell.models.verifiers import Verifier
+from foretell.sim.programs.llm import MAIN, Judge, PoolName, Program
+
+PROGRAMS: Mapping[str, str] = {
+    "single": "sampling:single",
+    "best_of_n": "sampling:best_of_n",
+    "self_consistency": "sampling:self_consistency",
+    "weighted_vote": "sampling:weighted_vote",
+    "first_finish": "sampling:first_finish",
+    "last_finish": "sampling:last_finish",
+    "shortest_majority": "sampling:shortest_majority",
+    "budget_forcing": "sampling:budget_forcing",
+    "rejection_by_length": "sampling:rejection_by_length",
+    "sequential_until_accepted": "sampling:sequential_until_accepted",
+}
+"""Name → "module:factory", the module in this package unless it has a dot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A program with its parameters.
+
+    Attributes:
+        name: as the scenario names it.
+        program: what a query does.
+        pools: those that it calls, its default first.
+        solvers: those of them that are asked for answers.
+        given: its parameters, defaults included.
+
+    """
+
+    name: str
+    program: Program
+    pools: tuple[str, ...]
+    solvers: tuple[str, ...]
+    given: Mapping[str, Any]
+
+
+def choose(values: Mapping[str, Any], pools: Collection[str]) -> Chosen:
+    """Make the program that a scenario's `strategy` names.
+
+    Args:
+        values: its name ("module:attr" for a factory of the user's own) and its parameters.
+        pools: names of the scenario's pools; the first is the default.
+
+    Raises:
+        ValueError: an unknown name, field or pool, a missing or wrong value; one line.
+
+    """
+    name = values.get("name")
+    factory = load_program(name)
+    if not pools:
+        raise ValueError("pools: none; give the pool that the strategy calls")
+    signature = inspect.signature(factory)
+    hints = typing.get_type_hints(factory)
+    given = {key: value for key, value in values.items() if key != "name"}
+    for key in given:
+        if key not in signature.parameters:
+            near = difflib.get_close_matches(str(key), signature.parameters, n=1, cutoff=0.5)
+            known = ", ".join(signature.parameters) or "none"
+            hint = f"did you mean {near[0]}?" if near else f"known: {known}"
+            raise ValueError(f"strategy.{key}: {name} has no such parameter; {hint}")
+    made: dict[str, Any] = {}
+    for key, parameter in signature.parameters.items():
+        if key in given:
+            made[key] = _value(given[key], hints.get(key, Any), f"strategy.{key}", pools)
+        elif parameter.default is inspect.Parameter.empty:
+            raise ValueError(f"strategy.{key}: missing; {name} takes it")
+        else:
+            made[key] = parameter.default
+    try:
+        program = factory(**made)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"strategy: {error}") from None
+    first = next(iter(pools))
+    solvers = [v or first for k, v in made.items() if PoolName in _members(hints.get(k))]
+    for value in made.values():
+        solvers += getattr(value, "pools", ())
+    judges = [v.pool for v in made.values() if isinstance(v, Judge) and v.pool]
+    called = dict.fromkeys([*solvers, *judges] or [first])
+    return Chosen(str(name), program, tuple(called), tuple(dict.fromkeys(solvers or [first])), made)
+
+
+def load_program(name: object) -> Callable[..., Program]:
+    """The factory of this name.
+
+    Raises:
+        ValueError: there is none; names the nearest.
+
+    """
+    if not isinstance(name, str):
+        raise ValueError(f"strategy.name: {name!r} is not a name; known: {', '.join(PROGRAMS)}")
+    place = PROGRAMS.get(name, name)
+    module, colon, attribute = place.partition(":")
+    if not colon:
+        near = difflib.get_close_matches(name, [*PROGRAMS, "disaggregated"], n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(PROGRAMS)}"
+        raise ValueError(f"strategy.name: {name!r} is not supported; {hint}")
+    try:
+        factory: Callable[..., Program] = getattr(
+            import_module(f"{__package__}.{module}" if name in PROGRAMS else module), attribute
+        )
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"strategy.name: cannot load {name!r}: {error}") from None
+    if not callable(factory):
+        raise ValueError(f"strategy.name: {name!r} is {factory!r}; it must be a factory of a program")
+    return factory
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    return typing.get_args(hint) if union else (hint,)
+
+
+def _value(value: Any, hint: Any, where: str, pools: Collection[str]) -> Any:
+    members = _members(hint)
+    if value is None and type(None) in members:
+        return None
+    if PoolName in members:
+        return _pool(value, where, pools)
+    if Judge in members:
+        return _judge(value, where, pools)
+    for kind, wanted in (
+        (bool, "true or false"),
+        (int, "a whole number"),
+        (float, "a number"),
+        (str, "text"),
+    ):
+        if kind in members:
+            fits = isinstance(value, (int, float) if kind is float else kind)
+            if not fits or (kind in (int, float) and isinstance(value, bool)):
+                if kind is int and float in members:
+                    continue
+                raise ValueError(f"{where}: {value!r} is not {wanted}")
+            if kind is int and value < 0:
+                raise ValueError(f"{where}: {value!r} is not >= 0")
+            return float(value) if kind is float else value
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _pool(value: Any, where: str, pools: Collection[str]) -> PoolName:
+    if value not in pools:
+        raise ValueError(f"{where}: {value!r} is no pool; the pools are {', '.join(pools)}")
+    return PoolName(value)
+
+
+def _judge(value: Any, where: str, pools: Collection[str]) -> Judge:
+    if isinstance(value, str):
+        return Judge(_pool(value, where, pools))
+    if not isinstance(value, Mapping):
+        raise ValueError(
+            f"{where}: {value!r} is neither a pool nor a table such as {{pool: judge, auc: 0.8}}"
+        )
+    figures = {key: figure for key, figure in value.items() if key != "pool"}
+    known = [f.name for f in fields(Verifier)]
+    for key in figures:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), [*known, "pool"], n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"known: pool, {', '.join(known)}"
+            raise ValueError(f"{where}.{key}: unknown field; {hint}")
+    pool = value.get("pool")
+    try:
+        verifier = Verifier(**figures)
+    except ValueError as error:
+        raise ValueError(f"{where}.{error}") from None
+    return Judge(None if pool is None else _pool(pool, f"{where}.pool", pools), verifier)
+
+
+__all__ = ["MAIN", "PROGRAMS", "Chosen", "choose", "load_program"]
