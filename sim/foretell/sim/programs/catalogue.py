@@ -87,9 +87,12 @@ def choose(values: Mapping[str, Any], pools: Collection[str]) -> Chosen:
         raise ValueError(f"strategy: {error}") from None
     first = next(iter(pools))
     solvers = [v or first for k, v in made.items() if PoolName in _members(hints.get(k))]
-    for value in made.values():
-        solvers += getattr(value, "pools", ())
+    for key, value in made.items():
+        named = PoolName in typing.get_args(hints.get(key))
+        solvers += value if named and isinstance(value, tuple) else getattr(value, "pools", ())
     judges = [v.pool for v in made.values() if isinstance(v, Judge) and v.pool]
+    for value in made.values():
+        judges += getattr(value, "judges", ())
     called = dict.fromkeys([*solvers, *judges] or [first])
     return Chosen(str(name), program, tuple(called), tuple(dict.fromkeys(solvers or [first])), made)
 
@@ -133,6 +136,13 @@ def _value(value: Any, hint: Any, where: str, pools: Collection[str]) -> Any:
         return _pool(value, where, pools)
     if Judge in members:
         return _judge(value, where, pools)
+    for member in members:
+        if hasattr(member, "from_scenario"):  # a type that reads itself, and has `pools`
+            return member.from_scenario(value, where, pools)
+        if typing.get_origin(member) is tuple and PoolName in typing.get_args(member):
+            if not isinstance(value, list | tuple):
+                raise ValueError(f"{where}: {value!r} is not a list of pools")
+            return tuple(_pool(name, f"{where}[{i}]", pools) for i, name in enumerate(value))
     for kind, wanted in (
         (bool, "true or false"),
         (int, "a whole number"),

@@ -258,13 +258,16 @@ class LLM:
         self._run.begin(call)
         return call
 
-    def resume(self, call: Call, max_tokens: int) -> Call:
-        """Let a trace that was cut go on for at most so many tokens; one that ended is returned as it is."""
+    def resume(self, call: Call, max_tokens: int, prompt_tokens: int = 0) -> Call:
+        """Let a trace that was cut go on for at most so many tokens; one that ended is returned as it is.
+
+        `prompt_tokens` new ones, such as what a tool said, come between its text and what it writes.
+        """
         outcome = call.outcome
         if outcome is None or call.ended or not call.done:
             return call
         more = min(outcome.tokens - call.position, max(int(max_tokens), 1))
-        after = self._call(call.pool, call, 0, more)
+        after = self._call(call.pool, call, prompt_tokens, more)
         after.outcome, after.start = outcome, call.position
         self._run.begin(after)
         return after
@@ -328,11 +331,11 @@ class LLM:
             self._run.begin(verdict)
         return verdict
 
-    def revise(self, call: Call, round: int) -> Call:
+    def revise(self, call: Call, round: int, prompt_tokens: int = 0) -> Call:
         """Let the model look at its answer again, for the `round`-th time (from 0).
 
         A wrong answer becomes right, or a right one wrong, at the profile's rates for that round; the
-        revision is `tokens_ratio` times as long as a fresh sample.
+        revision is `tokens_ratio` times as long as a fresh sample. It is asked for by `prompt_tokens` new ones.
         """
         query, samples = call.query, self._samples(call.pool)
         law = samples.profile.revision
@@ -347,7 +350,7 @@ class LLM:
         elif u < law.repair[min(round, len(law.repair) - 1)]:
             answer = RIGHT
         tokens = max(round_up(law.tokens_ratio * fresh.tokens), 1)
-        revised = self._call(call.pool, call, 0, tokens)
+        revised = self._call(call.pool, call, prompt_tokens, tokens)
         revised.outcome = Outcome(tokens, answer, fresh.confidence, tokens)
         self._run.begin(revised)
         return revised
