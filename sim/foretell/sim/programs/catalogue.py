@@ -25,6 +25,27 @@ PROGRAMS: Mapping[str, str] = {
     "budget_forcing": "sampling:budget_forcing",
     "rejection_by_length": "sampling:rejection_by_length",
     "sequential_until_accepted": "sampling:sequential_until_accepted",
+    "spec_reason": "speculative:spec_reason",
+    "lookahead": "speculative:lookahead",
+    "thread_weaver": "threads:thread_weaver",
+    "hogwild": "threads:hogwild",
+    "adaptive_parallel": "threads:adaptive_parallel",
+    "async_think": "threads:async_think",
+    "skeleton_of_thought": "threads:skeleton_of_thought",
+    "prompt_fan_out": "threads:prompt_fan_out",
+    "agreement_cascade": "cascades:agreement_cascade",
+    "confidence_cascade": "cascades:confidence_cascade",
+    "verified_cascade": "cascades:verified_cascade",
+    "hawkeye": "cascades:hawkeye",
+    "router": "routing:router",
+    "model_choice": "routing:model_choice",
+    "hops": "routing:hops",
+    "by_difficulty": "routing:by_difficulty",
+    "first_within": "routing:first_within",
+    "mixture_of_agents": "fusion:mixture_of_agents",
+    "rank_and_fuse": "fusion:rank_and_fuse",
+    "debate": "fusion:debate",
+    "archon": "archon:archon",
 }
 """Name → "module:factory", the module in this package unless it has a dot."""
 
@@ -49,55 +70,81 @@ class Chosen:
     given: Mapping[str, Any]
 
 
-def choose(values: Mapping[str, Any], pools: Collection[str]) -> Chosen:
+def choose(values: Mapping[str, Any], pools: Collection[str], where: str = "strategy") -> Chosen:
     """Make the program that a scenario's `strategy` names.
 
     Args:
         values: its name ("module:attr" for a factory of the user's own) and its parameters.
         pools: names of the scenario's pools; the first is the default.
+        where: the field that holds them.
 
     Raises:
         ValueError: an unknown name, field or pool, a missing or wrong value; one line.
 
     """
     name = values.get("name")
-    factory = load_program(name)
+    factory = load_program(name, where)
+    given = {key: value for key, value in values.items() if key != "name"}
+    made, solvers, judges = arguments(factory, str(name), given, pools, where)
+    try:
+        program = factory(**made)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from None
+    first = next(iter(pools))
+    called = dict.fromkeys([*solvers, *judges] or [first])
+    return Chosen(str(name), program, tuple(called), tuple(dict.fromkeys(solvers or [first])), made)
+
+
+def arguments(
+    factory: Callable[..., Any],
+    name: str,
+    given: Mapping[str, Any],
+    pools: Collection[str],
+    where: str = "strategy",
+) -> tuple[dict[str, Any], list[str], list[str]]:
+    """A factory's arguments of the fields that a scenario gives, by its signature.
+
+    Returns:
+        the arguments, defaults included; the pools among them that write, and those that judge.
+
+    Raises:
+        ValueError: an unknown field or pool, a missing or wrong value; one line.
+
+    """
     if not pools:
         raise ValueError("pools: none; give the pool that the strategy calls")
     signature = inspect.signature(factory)
     hints = typing.get_type_hints(factory)
-    given = {key: value for key, value in values.items() if key != "name"}
     for key in given:
         if key not in signature.parameters:
             near = difflib.get_close_matches(str(key), signature.parameters, n=1, cutoff=0.5)
             known = ", ".join(signature.parameters) or "none"
             hint = f"did you mean {near[0]}?" if near else f"known: {known}"
-            raise ValueError(f"strategy.{key}: {name} has no such parameter; {hint}")
+            raise ValueError(f"{where}.{key}: {name} has no such parameter; {hint}")
     made: dict[str, Any] = {}
     for key, parameter in signature.parameters.items():
         if key in given:
-            made[key] = _value(given[key], hints.get(key, Any), f"strategy.{key}", pools)
+            made[key] = _value(given[key], hints.get(key, Any), f"{where}.{key}", pools)
         elif parameter.default is inspect.Parameter.empty:
-            raise ValueError(f"strategy.{key}: missing; {name} takes it")
+            raise ValueError(f"{where}.{key}: missing; {name} takes it")
         else:
             made[key] = parameter.default
-    try:
-        program = factory(**made)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"strategy: {error}") from None
     first = next(iter(pools))
-    solvers = [v or first for k, v in made.items() if PoolName in _members(hints.get(k))]
+    writers: list[str] = []
+    judges: list[str] = []
     for key, value in made.items():
-        named = PoolName in typing.get_args(hints.get(key))
-        solvers += value if named and isinstance(value, tuple) else getattr(value, "pools", ())
-    judges = [v.pool for v in made.values() if isinstance(v, Judge) and v.pool]
-    for value in made.values():
-        judges += getattr(value, "judges", ())
-    called = dict.fromkeys([*solvers, *judges] or [first])
-    return Chosen(str(name), program, tuple(called), tuple(dict.fromkeys(solvers or [first])), made)
+        if PoolName in _members(hints.get(key)):
+            writers += [value or first] if value is not None else []
+        elif PoolName in typing.get_args(hints.get(key)):
+            writers += [pool or first for pool in value]
+        else:
+            writers += getattr(value, "pools", ())
+            judges += getattr(value, "judges", ())
+            judges += [value.pool or first] if isinstance(value, Judge) and value.pool is not None else []
+    return made, writers, judges
 
 
-def load_program(name: object) -> Callable[..., Program]:
+def load_program(name: object, where: str = "strategy") -> Callable[..., Program]:
     """The factory of this name.
 
     Raises:
@@ -105,21 +152,21 @@ def load_program(name: object) -> Callable[..., Program]:
 
     """
     if not isinstance(name, str):
-        raise ValueError(f"strategy.name: {name!r} is not a name; known: {', '.join(PROGRAMS)}")
+        raise ValueError(f"{where}.name: {name!r} is not a name; known: {', '.join(PROGRAMS)}")
     place = PROGRAMS.get(name, name)
     module, colon, attribute = place.partition(":")
     if not colon:
         near = difflib.get_close_matches(name, [*PROGRAMS, "disaggregated"], n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(PROGRAMS)}"
-        raise ValueError(f"strategy.name: {name!r} is not supported; {hint}")
+        raise ValueError(f"{where}.name: {name!r} is not supported; {hint}")
     try:
         factory: Callable[..., Program] = getattr(
             import_module(f"{__package__}.{module}" if name in PROGRAMS else module), attribute
         )
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"strategy.name: cannot load {name!r}: {error}") from None
+        raise ValueError(f"{where}.name: cannot load {name!r}: {error}") from None
     if not callable(factory):
-        raise ValueError(f"strategy.name: {name!r} is {factory!r}; it must be a factory of a program")
+        raise ValueError(f"{where}.name: {name!r} is {factory!r}; it must be a factory of a program")
     return factory
 
 
@@ -189,4 +236,4 @@ def _judge(value: Any, where: str, pools: Collection[str]) -> Judge:
     return Judge(None if pool is None else _pool(pool, f"{where}.pool", pools), verifier)
 
 
-__all__ = ["MAIN", "PROGRAMS", "Chosen", "choose", "load_program"]
+__all__ = ["MAIN", "PROGRAMS", "Chosen", "arguments", "choose", "load_program"]

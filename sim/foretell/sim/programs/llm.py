@@ -335,7 +335,7 @@ class LLM:
         """Let the model look at its answer again, for the `round`-th time (from 0).
 
         A wrong answer becomes right, or a right one wrong, at the profile's rates for that round; the
-        revision is `tokens_ratio` times as long as a fresh sample. It is asked for by `prompt_tokens` new ones.
+        revision is `tokens_ratio` times as long as a fresh sample; `prompt_tokens` new ones ask for it.
         """
         query, samples = call.query, self._samples(call.pool)
         law = samples.profile.revision
