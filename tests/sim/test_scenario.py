@@ -105,7 +105,7 @@ def test_python_and_dict_scenarios_are_equal() -> None:
         ("pools.main.model", None, "pools.main.model: missing"),
         ("pools.judge", {"model": "a", "hardware": "b"}, "single takes exactly one, found 2 (main, judge)"),
         ("pools", {}, "strategy single takes exactly one, found none"),
-        ("strategy", {"name": "best_of_n", "n": 8}, "'best_of_n' is not supported; use single"),
+        ("strategy", {"name": "best_of_n", "n": 8}, "give workload.task"),
         ("strategy", {"name": "single", "n": 8}, "strategy.n: strategy single takes no parameters"),
         ("workload.trace", "x.csv", "drop it or arrivals and lengths and num_requests"),
         ("workload.head", 5, "only a trace can be sliced"),

@@ -9,7 +9,7 @@ the problem. So length and correctness are tied between problems, and next to no
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -194,6 +194,21 @@ class Outcomes:
         lean = -law.hardness * np.asarray(ease, dtype=np.float64)
         free = np.sqrt(1 - law.hardness**2) * np.asarray(verbosity, dtype=np.float64)
         return np.asarray(np.log(law.median_tokens) + law.sd_between * (lean + free), dtype=np.float64)
+
+    def perturbed(self, rng: np.random.Generator) -> Outcomes:
+        """The profile with its mean chance drawn from what so few problems leave open.
+
+        The mean of `problems` draws of the Beta law has variance m(1−m)/((a+b+1)·problems), m its mean; the
+        shape a + b is kept. Unchanged where `problems` is unknown.
+        """
+        law = self.difficulty
+        if not self.problems:
+            return self
+        whole = law.a + law.b
+        mean = law.a / whole
+        sd = np.sqrt(mean * (1 - mean) / ((whole + 1) * self.problems))
+        drawn = float(np.clip(mean + sd * rng.standard_normal(), 0.02 * mean, 1 - 0.02 * (1 - mean)))
+        return replace(self, difficulty=replace(law, a=drawn * whole, b=(1 - drawn) * whole))
 
     def problem_grid(self, eases: int = 400, verbosities: int = 15) -> tuple[FloatArray, ...]:
         """(weight, chance, log median) of a grid of problems: midpoints of ease, Gauss–Hermite in verbosity.

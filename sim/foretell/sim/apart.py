@@ -34,15 +34,24 @@ class DisaggregatedDeployment(Deployment):
     Attributes:
         strategy: how the pools work together.
         split: parts of the prefill pool.
-        routers: of the two pools.
         transfers: from each part of the prefill pool to each of the decode pool.
 
     """
 
     strategy: Disaggregated
     split: int
-    routers: tuple[str, str]
     transfers: tuple[tuple[KVTransfer, ...], ...]
+
+    @property
+    def routers(self) -> tuple[str, ...]:
+        """Of the two pools."""
+        return tuple(self.router.split(", "))
+
+    def figures(
+        self, run: Run, figures: Mapping[str, float], limits: Mapping[str, float], warmup_s: float
+    ) -> dict[str, float]:
+        """Give the figures of the two pools."""
+        return pool_figures(run)
 
     def simulate(
         self,
@@ -50,6 +59,7 @@ class DisaggregatedDeployment(Deployment):
         parts: Mapping[int, EnginePart],
         seed: np.random.SeedSequence,
         progress: Callable[[int], None] | None,
+        rng: np.random.Generator | None = None,
     ) -> Run:
         """Simulate with these, by `id` of the deployment's own, in place of its parts."""
         sides = (self.parts[: self.split], self.parts[self.split :])
@@ -111,7 +121,6 @@ def deploy_disaggregated(
         tuple(dict.fromkeys(notes)),
         strategy,
         len(prefill.parts),
-        (prefill.router, decode.router),
         transfers,
     )
 

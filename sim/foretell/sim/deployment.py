@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,10 @@ from foretell.sim.presets import engine_config, load_preset, resolve_settings
 from foretell.sim.profile import Profile, calibrated_cost, read_profile
 from foretell.sim.routers import make_router
 from foretell.sim.scenario import Pool, ReplicaGroup
+from foretell.traces import Trace
+
+if TYPE_CHECKING:
+    from foretell.sim.simulation import Run
 
 MAX_MODEL_LEN = 131_072
 """max_model_len where neither a model nor the user gives one."""
@@ -113,6 +117,49 @@ class Deployment:
                 return None
             total += part.count * part.accelerators * part.usd_per_h
         return total
+
+    @property
+    def routers(self) -> tuple[str, ...]:
+        """Of every pool in it."""
+        return (self.router,)
+
+    def simulate(
+        self,
+        trace: Trace,
+        parts: Mapping[int, EnginePart],
+        seed: np.random.SeedSequence,
+        progress: Callable[[int], None] | None,
+        rng: np.random.Generator | None = None,
+    ) -> Run:
+        """Simulate with these, by `id` of the deployment's own, in place of its parts.
+
+        Args:
+            trace: the workload.
+            parts: by `id` of the deployment's own.
+            seed: of routing, and of what a strategy draws.
+            progress: called now and then with the number of requests that have ended.
+            rng: draws what else is not known for sure, where there is such a thing; None: nominally.
+
+        """
+        from foretell.sim.simulation import simulate
+
+        engines = [parts[id(part)] for part in self.engines]
+        return simulate(
+            trace,
+            [part.cost for part in engines],
+            [part.config for part in engines],
+            replicas=len(engines),
+            router=self.router,
+            seed=seed,
+            itl=True,
+            progress=progress,
+        )
+
+    def figures(
+        self, run: Run, figures: Mapping[str, float], limits: Mapping[str, float], warmup_s: float
+    ) -> dict[str, float]:
+        """Give figures of this kind of deployment, beside or in place of those of any run."""
+        return {}
 
 
 def deploy(pool: Pool, mean_context_tokens: float | None = None) -> Deployment:

@@ -21,7 +21,7 @@ import numpy as np
 
 from foretell.models import StepCost
 from foretell.sim import apart, metrics
-from foretell.sim.apart import DisaggregatedDeployment, deploy_disaggregated
+from foretell.sim.apart import deploy_disaggregated
 from foretell.sim.bounds import FIGURES as BOUND_FIGURES
 from foretell.sim.bounds import bound_shares
 from foretell.sim.client import at_client, at_engine
@@ -30,12 +30,15 @@ from foretell.sim.intervals import Estimate, chance_below, estimate
 from foretell.sim.objectives import Objective, limits_of, objectives_from_mapping, request_limits
 from foretell.sim.power import energy_J
 from foretell.sim.scenario import Scenario
-from foretell.sim.simulation import Run, simulate
-from foretell.sim.strategies import Disaggregated
+from foretell.sim.simulation import Run
+from foretell.sim.strategies import Disaggregated, Single
 from foretell.sim.workload import drawn_trace, fixed_trace
 from foretell.traces import Trace
 
-SHARES = frozenset({"utilisation", "kv_use", "cache_hit_rate", "attainment", *BOUND_FIGURES, *apart.SHARES})
+SHARES = frozenset(
+    {"utilisation", "kv_use", "cache_hit_rate", "attainment", "accuracy", "answered", "late"}
+    | {*BOUND_FIGURES, *apart.SHARES}
+)
 """Figures that lie between 0 and 1."""
 
 Progress = Callable[[int, int], None]
@@ -110,8 +113,8 @@ class Forecast:
 
     @property
     def queries(self) -> Any:
-        """The queries of replication 0; with strategy single, a query is a call."""
-        return self.calls
+        """The queries of replication 0, one row each; without a task, a query is a call."""
+        return self.calls if self.run.queries is None else self.run.queries.to_frame()
 
     def to_dict(self, *, detailed: bool = False) -> dict[str, Any]:
         """Plain values under `vllm bench serve`'s keys and ours; `detailed` adds its per-request lists."""
@@ -157,12 +160,7 @@ def forecast(
     trace = fixed_trace(scenario.workload)
     first = trace if trace is not None else drawn_trace(scenario.workload, _seeds(scenario, 0)[0])
     context = first.prompt_tokens + first.output_tokens / 2
-    plan, tokens = scenario.plan, float(context.mean())
-    deployment = (
-        deploy_disaggregated(scenario.pools, plan, tokens)
-        if isinstance(plan, Disaggregated)
-        else deploy(scenario.pool, tokens)
-    )
+    deployment = deployed(scenario, float(context.mean()))
     job = _Job(scenario, deployment, trace, tuple(sorted(percentiles)), limits)
     results = list(_results(job, len(first), executor, processes, progress))
     run = results[0].run
@@ -179,6 +177,23 @@ def forecast(
     verdicts = tuple(_verdict(objective, summary) for objective in objectives)
     notes = (*deployment.notes, *first.notes, *_remarks(run, summary, len(results)))
     return Forecast(scenario, deployment, summary, verdicts, notes, run, first)
+
+
+def deployed(scenario: Scenario, mean_context_tokens: float) -> Deployment:
+    """Make the pools of a scenario concrete, as its strategy uses them.
+
+    Raises:
+        ValueError: what is impossible about them, in one line.
+
+    """
+    plan = scenario.plan
+    if isinstance(plan, Single):
+        return deploy(scenario.pool, mean_context_tokens)
+    if isinstance(plan, Disaggregated):
+        return deploy_disaggregated(scenario.pools, plan, mean_context_tokens)
+    from foretell.sim.programs.deployed import deploy_programs
+
+    return deploy_programs(scenario, plan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +234,8 @@ class _Job:
         if uncertain:
             rng = np.random.default_rng(draw_seed)
             changed = {id(p): _drawn(p, rng) for p in parts}
-            other = self.simulate(trace, changed, routing_seed, _part_of(tick, todo - 1, todo, len(trace)))
+            last = _part_of(tick, todo - 1, todo, len(trace))
+            other = self.simulate(trace, changed, routing_seed, last, rng)
             drawn = self.figures(other, trace, changed)
         assert drawn is not None
         return _Result(nominal, drawn, run if index == 0 else None)
@@ -228,10 +244,7 @@ class _Job:
     def varied(self) -> bool:
         """Whether nominal replications can differ."""
         deployment = self.deployment
-        routers: tuple[str, ...] = (deployment.router,)
-        if isinstance(deployment, DisaggregatedDeployment):
-            routers = deployment.routers
-        routed = len(deployment.engines) > 1 and not set(routers) <= set(_CERTAIN_ROUTERS)
+        routed = len(deployment.engines) > 1 and not set(deployment.routers) <= set(_CERTAIN_ROUTERS)
         return self.trace is None or routed
 
     @property
@@ -245,23 +258,12 @@ class _Job:
         parts: dict[int, EnginePart],
         seed: np.random.SeedSequence,
         tick: Callable[[int], None] | None,
+        rng: np.random.Generator | None = None,
     ) -> Run:
         """Simulate with these in place of the deployment's parts."""
         if self.scenario.client is not None:
             trace = at_engine(trace, self.scenario.client)
-        if isinstance(self.deployment, DisaggregatedDeployment):
-            return self.deployment.simulate(trace, parts, seed, tick)
-        engines = [parts[id(part)] for part in self.deployment.engines]
-        return simulate(
-            trace,
-            [part.cost for part in engines],
-            [part.config for part in engines],
-            replicas=len(engines),
-            router=self.deployment.router,
-            seed=seed,
-            itl=True,
-            progress=tick,
-        )
+        return self.deployment.simulate(trace, parts, seed, tick, rng)
 
     def figures(self, run: Run, trace: Trace, parts: dict[int, EnginePart]) -> dict[str, float]:
         """Give every figure of a run."""
@@ -270,16 +272,16 @@ class _Job:
         seen = run if client is None else at_client(run, client, trace)
         engines = [parts[id(part)] for part in self.deployment.engines]
         energy = energy_J(run, engines, [part.cost for part in engines])
-        return {
+        figures = {
             **metrics.latencies(seen, self.percentiles, warmup),
             **metrics.throughput(seen, self.limits, warmup),
             **metrics.per_accelerator(seen, self.deployment.accelerators, warmup),
             **metrics.engines(run),
             **bound_shares(run, [part.cost for part in engines]),
-            **apart.pool_figures(run),
             **metrics.costs(run, self.deployment.usd_per_h),
             **metrics.energies(run, energy),
         }
+        return figures | self.deployment.figures(run, figures, self.limits, warmup)
 
 
 def _results(

@@ -6,11 +6,14 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from foretell.sim.client import Client
 from foretell.sim.presets import EngineSettings
-from foretell.sim.strategies import Disaggregated, KVLink, Strategy, strategy_from_mapping
+from foretell.sim.strategies import Disaggregated, KVLink, strategy_from_mapping
+
+if TYPE_CHECKING:
+    from foretell.sim.strategies import Strategy
 
 __all__ = ["Disaggregated", "KVLink", "Pool", "ReplicaGroup", "Scenario", "Workload"]
 
@@ -29,6 +32,9 @@ class Workload:
             `foretell.traces.trace_from_spec` takes them; `lengths` may name a preset.
         num_requests, duration_s: how much to draw: one of the two.
         concurrency: a closed loop with at most so many requests in flight.
+        task: what the queries are about: prompts, lengths and outcomes come from the profiles of the task
+            (`foretell list tasks`), and the strategy is a program that answers each query.
+        deadline_s: with a task: so long after its arrival a query answers with what it has [s].
         warmup_s: what arrives before is served but left out of latencies and rates [s].
 
     Raises:
@@ -50,6 +56,8 @@ class Workload:
     num_requests: int | None = None
     duration_s: float | None = None
     concurrency: int | None = None
+    task: str | None = None
+    deadline_s: float | None = None
     warmup_s: float = 0.0
 
     def __post_init__(self) -> None:
@@ -57,7 +65,7 @@ class Workload:
             _at_least(name, getattr(self, name), 1)
         for name in ("start_s", "end_s", "warmup_s"):
             _finite(name, getattr(self, name), "a finite number of seconds >= 0")
-        for name in ("rate_scale", "duration_s"):
+        for name in ("rate_scale", "duration_s", "deadline_s"):
             _finite(name, getattr(self, name), "a finite number > 0", above=0)
         described = [name for name in _DESCRIPTION if getattr(self, name) is not None]
         if self.trace is not None and described:
@@ -69,12 +77,18 @@ class Workload:
             for name in ("format", "head", "start_s", "end_s"):
                 if getattr(self, name) is not None:
                     raise ValueError(f"{name}: only a trace can be sliced; give trace, or drop {name}")
-            if self.lengths is None:
+            if self.lengths is None and self.task is None:
                 raise ValueError("lengths: missing; give trace: FILE, or arrivals and lengths")
             if self.arrivals is None and self.concurrency is None:
                 raise ValueError("arrivals: missing; give arrivals, or concurrency for a closed loop")
             if self.num_requests is not None and self.duration_s is not None:
                 raise ValueError("num_requests: contradicts duration_s; drop one")
+        if self.task is not None:
+            for name in ("trace", "lengths", "prefixes", "sessions", "priorities"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name}: task {self.task} says what is asked; drop one of the two")
+        elif self.deadline_s is not None:
+            raise ValueError("deadline_s: only the queries of a task have deadlines; give task, or drop it")
         if self.start_s is not None and self.end_s is not None and self.end_s <= self.start_s:
             raise ValueError(f"end_s: {self.end_s} is not after start_s {self.start_s}")
 
@@ -125,6 +139,8 @@ class Pool:
         operator_times: "silicon" (measured operators, an extra), "curves" (shipped), "roofline" (fractions of
             peaks), or "auto": the first of these that is to be had, on other vendors' than NVIDIA the last.
         price_usd_per_h: rent of one accelerator, instead of the catalogue's.
+        outcomes: with a task: whose outcome profile its answers have: a bundled model, or a profile
+            that `foretell fit-profile` wrote (a path); the model's own when None.
         engine: settings of each engine.
 
     Raises:
@@ -147,6 +163,7 @@ class Pool:
     calibration: str | None = None
     operator_times: str = "auto"
     price_usd_per_h: float | None = None
+    outcomes: str | None = None
     engine: EngineSettings = field(default_factory=EngineSettings)
 
     def __post_init__(self) -> None:
@@ -201,10 +218,11 @@ class Scenario:
         workload: who asks what, when.
         pools: fleets by name, those that the strategy uses.
         strategy: {"name": "single"}, one call a query on the only pool; or "disaggregated", see
-            `Disaggregated`.
+            `Disaggregated`; with a task, any of `foretell list strategies` with its parameters.
         objectives: limits by metric, as in {"ttft_p99": "<= 1 s"}; see `foretell.sim.objectives`.
         goodput: per-request limits, as in {"ttft": "500 ms"}; the objectives' own when empty.
         client: the way to the engine and back; latencies, rates and goodput are then the client's.
+        compare: field path → values: the grid of `foretell compare`.
         seed: of all randomness.
         replications: runs with seeds of their own, from which intervals are made.
 
@@ -219,6 +237,7 @@ class Scenario:
     objectives: Mapping[str, str] = field(default_factory=dict)
     goodput: Mapping[str, str] = field(default_factory=dict)
     client: Client | None = None
+    compare: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     replications: int = 8
 
@@ -227,14 +246,21 @@ class Scenario:
 
         _at_least("replications", self.replications, 1)
         _at_least("seed", self.seed, 0)
-        strategy_from_mapping(self.strategy, self.pools)
+        self._check_plan()
         objectives_from_mapping(self.objectives)
         request_limits(f"{metric}:{limit}" for metric, limit in self.goodput.items())
+
+    def _check_plan(self) -> None:
+        """A comparison has pools that some of its strategies do not use."""
+        if not self.compare:
+            strategy_from_mapping(self.strategy, self.pools, self.workload.task)
+        if self.workload.task is not None and self.client is not None:
+            raise ValueError("client: the queries of a task end with their program; drop client")
 
     @property
     def plan(self) -> Strategy:
         """The strategy with its settings."""
-        return strategy_from_mapping(self.strategy, self.pools)
+        return strategy_from_mapping(self.strategy, self.pools, self.workload.task)
 
     @property
     def pool(self) -> Pool:

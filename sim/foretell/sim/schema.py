@@ -67,8 +67,10 @@ def load_values(file: Path) -> dict[str, Any]:
     for pool in pools.values() if isinstance(pools, dict) else ():
         groups = pool.get("replicas") if isinstance(pool, dict) else None
         for place in (pool, *(groups if isinstance(groups, list) else ())):
-            if isinstance(place, dict) and isinstance(place.get("calibration"), str):
-                place["calibration"] = str(file.parent / Path(place["calibration"]).expanduser())
+            for name in ("calibration", "outcomes"):
+                named = place.get(name) if isinstance(place, dict) else None
+                if isinstance(named, str) and (name == "calibration" or named.endswith(".toml")):
+                    place[name] = str(file.parent / Path(named).expanduser())
     if isinstance(values.get("client"), str) and values["client"].endswith(".toml"):
         values["client"] = str(file.parent / Path(values["client"]).expanduser())
     return values
@@ -113,7 +115,7 @@ def read_mapping(file: Path) -> dict[str, Any]:
         raise ValueError(f"{file}: malformed: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ValueError(f"{file}: expected fields such as workload and pools, found {type(values).__name__}")
-    for name in ("workload", "pools", "objectives", "goodput"):
+    for name in ("workload", "pools", "objectives", "goodput", "compare"):
         if name in values and not isinstance(values[name], dict):
             raise ValueError(f"{file}: {name}: {_short(values[name])} is not a table of fields")
     return values

@@ -21,6 +21,7 @@ from foretell.sim.stats import EngineStats
 from foretell.traces import Trace
 
 if TYPE_CHECKING:
+    from foretell.sim.programs.run import ProgramRun
     from foretell.sim.twopools import Handovers
 
 Floats = npt.NDArray[np.float64]
@@ -47,6 +48,7 @@ class Run:
             (start_s, end_s, how many, the seven figures of the first one's `StepLoad`).
         trace: the workload.
         handovers: how KV caches passed between engines, where prefill and decode are apart.
+        queries: what came of the queries, where these are calls of programs.
     """
 
     arrival_s: Floats
@@ -63,6 +65,7 @@ class Run:
     trace: Trace | None = field(default=None, repr=False)
     loads: tuple[Floats, ...] | None = field(default=None, repr=False)
     handovers: Handovers | None = field(default=None, repr=False)
+    queries: ProgramRun | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.arrival_s)

@@ -6,7 +6,10 @@ import difflib
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from foretell.sim.programs.catalogue import Chosen
 
 EFFICIENCY = 0.8
 """As `foretell.models.transfer.EFFICIENCY`, which an import of numpy is too dear for."""
@@ -95,17 +98,21 @@ class Disaggregated:
             raise ValueError(f"decode: {self.decode!r} is the prefill pool too; name another pool")
 
 
-Strategy = Single | Disaggregated
+if TYPE_CHECKING:
+    Strategy = Single | Disaggregated | Chosen
 STRATEGIES = ("single", "disaggregated")
-"""Strategies that a scenario may name."""
+"""Strategies that a scenario without a task may name."""
 
 
-def strategy_from_mapping(values: Mapping[str, Any], pools: Collection[str]) -> Strategy:
+def strategy_from_mapping(
+    values: Mapping[str, Any], pools: Collection[str], task: str | None = None
+) -> Strategy:
     """Read a scenario's strategy, as in {"name": "disaggregated", "prefill": "p", "decode": "d"}.
 
     Args:
         values: the name and the fields of the strategy.
         pools: names of the scenario's pools, all of which must be used.
+        task: what the queries are about; the strategy is then a program.
 
     Raises:
         ValueError: one line that names the field and what would be right.
@@ -113,6 +120,8 @@ def strategy_from_mapping(values: Mapping[str, Any], pools: Collection[str]) -> 
     """
     name = values.get("name")
     given = {key: value for key, value in values.items() if key != "name"}
+    if task is not None:
+        return _program(values, pools)
     if name == "single":
         if len(pools) != 1:
             named = f"{len(pools)} ({', '.join(pools)})" if pools else "none"
@@ -121,7 +130,7 @@ def strategy_from_mapping(values: Mapping[str, Any], pools: Collection[str]) -> 
             raise ValueError(f"strategy.{min(given)}: strategy single takes no parameters; drop it")
         return Single(next(iter(pools)))
     if name != "disaggregated":
-        raise ValueError(f"strategy.name: {name!r} is not supported; use {' or '.join(STRATEGIES)}")
+        raise ValueError(f"strategy.name: {name!r} is not supported without a task; {_hint(name)}")
     transfer = given.pop("kv_transfer", {})
     if not isinstance(transfer, Mapping):
         raise ValueError(f"strategy.kv_transfer: {transfer!r} is not a table of fields")
@@ -137,6 +146,27 @@ def strategy_from_mapping(values: Mapping[str, Any], pools: Collection[str]) -> 
         if pool not in (strategy.prefill, strategy.decode):
             raise ValueError(f"pools.{pool}: strategy disaggregated does not use it; drop it")
     return strategy
+
+
+def _program(values: Mapping[str, Any], pools: Collection[str]) -> Chosen:
+    from foretell.sim.programs.catalogue import choose
+
+    if values.get("name") == "disaggregated":
+        raise ValueError("strategy.name: disaggregated takes no task yet; drop one of the two")
+    chosen = choose(values, pools)
+    for pool in pools:
+        if pool not in chosen.pools:
+            raise ValueError(f"pools.{pool}: strategy {chosen.name} does not call it; drop it")
+    return chosen
+
+
+def _hint(name: object) -> str:
+    from foretell.sim.programs.catalogue import PROGRAMS
+
+    if name in PROGRAMS or ":" in str(name):
+        return "it is a program: give workload.task, which says what is asked and how often answers are right"
+    near = difflib.get_close_matches(str(name), [*STRATEGIES, *PROGRAMS], n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else f"use {' or '.join(STRATEGIES)}"
 
 
 def _made(spec: type[Any], values: Mapping[str, Any], where: str) -> Any:

@@ -50,6 +50,8 @@ def description(workload: Workload) -> Mapping[str, Any]:
     """Return the workload as `foretell.traces.trace_from_spec` takes it."""
     names = ("arrivals", "lengths", "prefixes", "sessions", "priorities", "num_requests", "duration_s")
     spec = {name: getattr(workload, name) for name in names if getattr(workload, name) is not None}
+    if workload.task is not None:
+        spec["lengths"] = {"prompt": 1, "output": 1}  # the task's profile has its own
     if isinstance(workload.lengths, str):
         spec["lengths"] = {"preset": workload.lengths}
     if workload.arrivals is None:

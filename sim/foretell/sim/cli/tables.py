@@ -31,6 +31,16 @@ def percent(value: float) -> str:
 
 
 _FIGURES: list[tuple[str, str, Show, str]] = [  # key, label, number, unit
+    ("accuracy", "Right answers", percent, ""),
+    ("answered", "Answered at all", percent, ""),
+    ("late", "Cut short by their deadline", percent, ""),
+    ("query_throughput_rps", "Queries", show_number, "/s"),
+    ("calls_per_query", "Calls a query", show_number, ""),
+    ("tokens_per_query", "Output tokens a query", show_number, ""),
+    ("usd_per_query", "Cost a query", show_number, " USD"),
+    ("usd_per_correct", "Cost a right answer", show_number, " USD"),
+    ("energy_per_query_J", "Energy a query", show_number, " J"),
+    ("energy_per_correct_J", "Energy a right answer", show_number, " J"),
     ("request_throughput_rps", "Requests", show_number, "/s"),
     ("goodput_rps", "Goodput", show_number, "/s"),
     ("attainment", "Requests within their limits", percent, ""),
@@ -97,6 +107,9 @@ def _side(forecast: Forecast) -> str:
 
 def _headline(forecast: Forecast) -> Text:
     if not forecast.verdicts:
+        if "accuracy" in forecast.summary:
+            right, late = (forecast.summary[key].value for key in ("accuracy", "e2e_p99_s"))
+            return Text(f"{percent(right)} of answers right; p99: {show_seconds(late)} a query", style="bold")
         ttft, tpot = (forecast.summary[f"{m}_p99_s"].value for m in ("ttft", "tpot"))
         return Text(f"p99: first token {show_seconds(ttft)}, {show_seconds(tpot)} a token", style="bold")
     chances = [v.probability for v in forecast.verdicts if not math.isnan(v.probability)]
@@ -109,7 +122,7 @@ def _headline(forecast: Forecast) -> Text:
 
 def _subject(forecast: Forecast) -> str:
     """Say what runs where, under which load."""
-    pool, deployment = forecast.scenario.pool, forecast.deployment
+    deployment = forecast.deployment
     counts: dict[str, int] = {}
     for part in deployment.parts:
         if part.hardware is not None:
@@ -121,9 +134,13 @@ def _subject(forecast: Forecast) -> str:
     fleet = f"{engines} engine{'s' * (engines > 1)}"
     if first:
         fleet = f"{first} prefill and {engines - first} decode engines"
-    load = f"{len(forecast.trace):,} requests"
+    task = forecast.scenario.workload.task
+    load = f"{len(forecast.trace):,} {'requests' if task is None else f'queries of {task}'}"
     rate = _rate(forecast)
-    what = pool.model or pool.step_cost or pool.calibration
+    models = dict.fromkeys(p.model or p.step_cost or p.calibration for p in forecast.scenario.pools.values())
+    what = " and ".join(str(model) for model in models) if task else str(next(iter(models)))
+    if task is not None:
+        what = f"{forecast.scenario.strategy['name']} with {what}"
     return f"{what}{where}, {fleet}; {load}{rate}"
 
 
@@ -137,6 +154,8 @@ def _rate(forecast: Forecast) -> str:
         return text
     mean_in, mean_out = float(trace.prompt_tokens.mean()), float(trace.output_tokens.mean())
     rate = (len(trace) - 1) / span
+    if workload.task is not None:
+        return f"{text} at {show_number(rate)}/s"
     return f"{text} at {show_number(rate)}/s, on average {mean_in:,.0f} tokens in, {mean_out:,.0f} out"
 
 
@@ -165,6 +184,8 @@ def _latencies(forecast: Forecast) -> Table:
     at_client = forecast.scenario.client is not None
     table = Table("Latency at the client" if at_client else "Latency", *statistics, box=None, pad_edge=False)
     for metric, label in _METRICS.items():
+        if forecast.scenario.workload.task is not None:
+            label = "Query (E2E)" if metric == "e2e" else f"{label}, calls"
         if metric == "itl" and at_client:
             label = f"{label}, engine"
         cells = [_cell(forecast.summary.get(f"{metric}_{s}_s")) for s in statistics]
