@@ -14,8 +14,8 @@ import numpy.typing as npt
 from foretell.models.accuracy.voting import MOST_VOTES, all_held, top_shares, vote
 from foretell.models.outcomes import Answers, FloatArray
 
-COLDEST = 0.75
-"""Least temperature of the exact table: below, single weights differ by more than its grid holds."""
+COLDEST, HOTTEST = 0.75, 30.0
+"""Temperatures of the table: below, weights differ by more than its grid holds; above, by less."""
 _BINS, _CELLS, _TAIL = 1 << 13, 400, 4.5
 
 
@@ -34,7 +34,7 @@ def weighted_vote(
     Args:
         p, k, answers, wrong: as in `majority_vote`.
         auc: of the scores, in (0, 1).
-        temperature: >= `COLDEST`; at an infinite one all votes weigh alike, and at 0 the best score wins.
+        temperature: `COLDEST` to `HOTTEST`; the higher, the more alike votes weigh.
 
     Raises:
         ValueError: a figure out of range.
@@ -55,8 +55,8 @@ def weighted_win_table(k: int, answers: Answers, auc: float, temperature: float 
         raise ValueError(f"k: {k} samples are not within 1 and {MOST_VOTES}, where votes are counted exactly")
     if not 0 < auc < 1:
         raise ValueError(f"auc: {auc} is not within 0 and 1, both left out")
-    if not temperature >= COLDEST:
-        raise ValueError(f"temperature: {temperature} is not >= {COLDEST}")
+    if not COLDEST <= temperature <= HOTTEST:
+        raise ValueError(f"temperature: {temperature} is not within {COLDEST} and {HOTTEST}")
     half, sd = _half_separation(auc) / temperature, 1 / temperature
     top = k * np.exp(abs(half) + sd**2 / 2) * (1 + 4 * np.sqrt(np.expm1(sd**2) / k)) + np.exp(
         abs(half) + _TAIL * sd
