@@ -1,7 +1,7 @@
 """How long answers are, over a grid of problems: means, and the longest or shortest of several.
 
 A sample's length has, within a problem, the distribution function
-F(x) = p·Φ((ln x − m)/σ)/Φ((ln cap − m)/σ) + (1 − p)·Φ((ln x − m − ln ratio)/σ) for x < cap, and 1 from the cap
+F(x) = p·Φ((ln x − m)/σ)/Φ((ln cap − m)/σ) + (1 − p)·Φ((ln x − m − ln ratio)/σ) below the cap, 1 from there
 on: what `foretell.sim.programs` draws. The longest of n samples of one problem has Fⁿ, the shortest
 1 − (1 − F)ⁿ. Over problems these are mixed, never multiplied: that lengths differ mostly between problems
 is what makes waiting for the longest cheap, and racing for the shortest of little use.
@@ -41,24 +41,23 @@ class LengthGrid:
     tokens: FloatArray
     share: FloatArray
 
-    def moments(self, max_tokens: float = np.inf) -> tuple[FloatArray, FloatArray]:
-        """Mean and mean square of a sample cut at `max_tokens`, by problem: ∫(1 − F) and ∫2x(1 − F)."""
-        x = np.minimum(self.tokens, max_tokens)
-        return self._mean(1 - self.share, x), self._mean(1 - self.share, x, square=True)
+    def moments(self, max_tokens: float = np.inf, *, of: int = 1) -> tuple[FloatArray, FloatArray]:
+        """Mean and mean square of the shortest `of` samples, each cut at `max_tokens`, by problem.
+
+        They are ∫(1 − F)ⁿ dx and ∫2x(1 − F)ⁿ dx.
+        """
+        x, above = np.minimum(self.tokens, max_tokens), (1 - self.share) ** of
+        return self._mean(above, x), self._mean(above, x, square=True)
 
     def longest(self, n: int, max_tokens: float = np.inf) -> FloatArray:
         """Mean of the longest of n samples, by problem."""
         return self._mean(1 - self.share**n, np.minimum(self.tokens, max_tokens))
 
-    def shortest(self, n: int, max_tokens: float = np.inf) -> FloatArray:
-        """Mean of the shortest of n samples, by problem."""
-        return self._mean((1 - self.share) ** n, np.minimum(self.tokens, max_tokens))
-
     def overlap(self, n: int, max_tokens: float = np.inf) -> float:
         """Share of a sample's tokens in which a sibling is still writing: E[min of two] over E[one]."""
         if n < 2:
             return 0.0
-        both = float(self.weight @ self.shortest(2, max_tokens))
+        both = float(self.weight @ self.moments(max_tokens, of=2)[0])
         return both / float(self.weight @ self.moments(max_tokens)[0])
 
     def spread(self, n: int, *, shortest: bool = False, max_tokens: float = np.inf) -> FloatArray:
@@ -72,7 +71,7 @@ class LengthGrid:
         gap = np.where(above > below, above - below, 1.0)
         part = np.clip((level[None, :] - below) / gap, 0.0, 1.0)
         tokens = self.tokens[low] * (self.tokens[high] / self.tokens[low]) ** part
-        return np.minimum(tokens, max_tokens)
+        return np.asarray(np.minimum(tokens, max_tokens))
 
     @property
     def luck(self) -> FloatArray:

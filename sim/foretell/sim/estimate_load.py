@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from foretell.models import StepCost
+from foretell.models import StepCost, StepLoad
 from foretell.sim.config import EngineConfig
 
 
@@ -67,7 +67,7 @@ class Loaded:
         utilisation: share of the time in which it runs a step.
         kv_use: share of the KV cache in use.
         wait_s: mean time until a call may start.
-        step: load of the mean step while it is busy, as the figures of a `StepLoad`.
+        step: load of the mean step while it is busy.
 
     """
 
@@ -77,7 +77,7 @@ class Loaded:
     utilisation: float
     kv_use: float
     wait_s: float
-    step: tuple[float, ...]
+    step: StepLoad
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class _Mix:
             / self.steps
         )
 
-    def load(self, calls: float, decoding: float = 0.0, context: float | None = None) -> tuple[float, ...]:
+    def load(self, calls: float, decoding: float = 0.0, context: float | None = None) -> StepLoad:
         """Figures of a step with so many calls in the engine, and as many more that decode for sure."""
         share = calls / self.steps
         prefills = share * math.fsum(d.rate_per_s * d.prefills(self.budget) for d in self.demands)
@@ -112,7 +112,8 @@ class _Mix:
         decodes = calls - prefills
         read = decodes * self.mean("context_tokens")
         read += decoding * (self.mean("context_tokens") if context is None else context)
-        return tokens, pairs, tokens, prefills, decodes + decoding, read, decodes + decoding + prefills
+        writing = decodes + decoding
+        return StepLoad(tokens, pairs, tokens, prefills, writing, read, writing + prefills)
 
 
 def loaded(cost: StepCost, config: EngineConfig, demands: Sequence[Demand]) -> Loaded:
@@ -127,7 +128,7 @@ def loaded(cost: StepCost, config: EngineConfig, demands: Sequence[Demand]) -> L
     mix = _Mix(tuple(demands), config.max_num_batched_tokens)
     kv_tokens = (config.num_gpu_blocks - 1) * config.block_size
     held = mix.mean("held_tokens")
-    prompts = mix.load(1.0)[0]
+    prompts = float(mix.load(1.0).prefill_tokens)
     limit = min(
         float(config.max_num_seqs),
         max(kv_tokens / held, 1.0),
@@ -176,9 +177,10 @@ def first_token_s(
     tokens = own.siblings * own.prompt_tokens
     steps = max(math.ceil(tokens / config.max_num_batched_tokens), 1)
     each = tokens / steps
-    prompt_s = steps * float(
-        cost(each, each * own.prompt_tokens / 2, each, own.siblings / steps, *running[4:6], running[6] + 1)
+    step = StepLoad(
+        each, each * own.prompt_tokens / 2, each, own.siblings / steps, running[4], running[5], running[6] + 1
     )
+    prompt_s = steps * float(cost(*step))
     return rest_s + at.wait_s + prompt_s
 
 

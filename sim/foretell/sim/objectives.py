@@ -14,6 +14,11 @@ LATENCIES = ("ttft", "tpot", "itl", "e2e")
 """Latency metrics: time to first token, time per output token, inter-token latency, end to end."""
 
 FIGURES: Mapping[str, tuple[str, str, str]] = {
+    "accuracy": ("accuracy", "share", ">="),
+    "answered": ("answered", "share", ">="),
+    "query_throughput": ("query_throughput_rps", "rate", ">="),
+    "tokens_per_query": ("tokens_per_query", "count", "<="),
+    "calls_per_query": ("calls_per_query", "count", "<="),
     "goodput": ("goodput_rps", "rate", ">="),
     "attainment": ("attainment", "share", ">="),
     "request_throughput": ("request_throughput_rps", "rate", ">="),
@@ -23,9 +28,12 @@ FIGURES: Mapping[str, tuple[str, str, str]] = {
     "kv_use": ("kv_use", "share", "<="),
     "preemptions": ("preemptions", "count", "<="),
     "cost_per_query": ("usd_per_query", "money", "<="),
+    "cost_per_correct": ("usd_per_correct", "money", "<="),
     "cost_per_million_output_tokens": ("usd_per_million_output_tokens", "money", "<="),
     "cost_per_million_tokens": ("usd_per_million_tokens", "money", "<="),
     "energy_per_output_token": ("energy_per_output_token_J", "energy", "<="),
+    "energy_per_query": ("energy_per_query_J", "energy", "<="),
+    "energy_per_correct": ("energy_per_correct_J", "energy", "<="),
 }
 """Other metrics with an objective: name → key in a forecast's summary, kind of quantity, usual direction."""
 

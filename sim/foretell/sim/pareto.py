@@ -33,10 +33,9 @@ def frontier(points: npt.ArrayLike, directions: Sequence[str]) -> npt.NDArray[np
         if direction not in ("min", "max"):
             raise ValueError(f"directions: {direction!r} is not min or max")
     values = values * np.where(np.array(directions) == "max", -1.0, 1.0)
-    known = ~np.isnan(values).any(axis=1)
-    on = known.copy()
-    for i in np.flatnonzero(known):
-        as_good = (values[known] <= values[i]).all(axis=1)
-        better = (values[known] < values[i]).any(axis=1)
-        on[i] = not (as_good & better).any()
-    return on
+    others = values[~np.isnan(values).any(axis=1)]
+    on = [
+        not np.isnan(point).any() and not ((others <= point).all(axis=1) & (others < point).any(axis=1)).any()
+        for point in values
+    ]
+    return np.array(on, dtype=np.bool_)

@@ -1,0 +1,214 @@
+"""What a strategy asks of its pools, in the mean and over a grid of problems and luck, without a clock.
+
+A plan is a list of stages, one after another: like calls that start together, of which a query waits for the
+longest or the shortest. Branches say how likely a query goes through which stages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from foretell.models.outcomes import FloatArray, Outcomes
+from foretell.sim.estimate_lengths import LengthGrid
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stage:
+    """Like calls of a query that start together.
+
+    Attributes:
+        pool: where they go.
+        share: of the queries that come to this stage.
+        calls: of one query.
+        prompt_tokens: of a call, all of them.
+        known_tokens: of these, what the same engine has seen already if it keeps prefixes.
+        common_tokens: of these, what the stage's calls have in common.
+        tokens: mean that a call writes.
+        variability: squared coefficient of variation of these.
+        overlap: share of a call's tokens during which a sibling is still writing.
+        serial_tokens: that the query waits for, shape (problems, luck), or a number.
+        prompt_ratio: prompts of a problem over the mean, shape (problems, 1), or a number.
+
+    """
+
+    pool: str
+    calls: float
+    prompt_tokens: float
+    known_tokens: float
+    common_tokens: float
+    tokens: float
+    serial_tokens: FloatArray | float
+    share: float = 1.0
+    variability: float = 0.0
+    overlap: float = 0.0
+    prompt_ratio: FloatArray | float = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """The stages of a strategy, and who goes through which.
+
+    Attributes:
+        stages: in their order.
+        branches: (weight, places of the stages): weights have shape (problems, luck) and add up to 1.
+
+    """
+
+    stages: tuple[Stage, ...]
+    branches: tuple[tuple[FloatArray, tuple[int, ...]], ...]
+
+    @property
+    def tokens_per_query(self) -> float:
+        """Output tokens."""
+        return sum(s.share * s.calls * s.tokens for s in self.stages)
+
+    @property
+    def prompt_tokens_per_query(self) -> float:
+        """Prompt tokens, cached ones included."""
+        return sum(s.share * s.calls * s.prompt_tokens for s in self.stages)
+
+    @property
+    def calls_per_query(self) -> float:
+        """Calls."""
+        return sum(s.share * s.calls for s in self.stages)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """What plans are made of.
+
+    Attributes:
+        profiles: outcomes by pool.
+        grids: their lengths, by pool.
+        first: the default pool.
+
+    """
+
+    profiles: Mapping[str, Outcomes]
+    grids: Mapping[str, LengthGrid]
+    first: str
+
+    def sampled(
+        self, pool: str, n: int, max_tokens: float | None, *, shortest: bool = False, share: float = 1.0
+    ) -> Stage:
+        """Ask for n samples of a query at once; the rest are given up at the first end if `shortest`."""
+        profile, grid = self.profiles[pool], self.grids[pool]
+        cap = np.inf if max_tokens is None else float(max_tokens)
+        means, squares = grid.moments(cap, of=n if shortest else 1)
+        mean, square = float(grid.weight @ means), float(grid.weight @ squares)
+        return Stage(
+            pool,
+            n,
+            profile.prompt_tokens,
+            profile.shared_prompt_tokens,
+            profile.prompt_tokens,
+            mean,
+            grid.spread(n, shortest=shortest, max_tokens=cap),
+            share,
+            variability=max(square / mean**2 - 1, 0.0),
+            overlap=1.0 if shortest else grid.overlap(n, cap),
+        )
+
+    def judged(self, judge: Any, of: Stage) -> Stage | None:
+        """The verifier's calls on what a stage wrote; None where it costs nothing."""
+        if judge is None or judge.pool is None:
+            return None
+        pool = judge.pool or self.first
+        grid, verifier = self.grids[of.pool], judge.verifier
+        prompt = of.prompt_tokens + of.tokens + verifier.prompt_tokens
+        known = of.prompt_tokens + of.tokens if pool == of.pool else 0.0
+        written = grid.moments()[0] / of.tokens
+        ratio = (of.prompt_tokens + of.tokens * written + verifier.prompt_tokens) / prompt
+        return Stage(
+            pool,
+            of.calls,
+            prompt,
+            known,
+            of.prompt_tokens,
+            float(verifier.output_tokens),
+            float(verifier.output_tokens),
+            of.share,
+            prompt_ratio=ratio[:, None],
+        )
+
+    def chain(self, pool: str, *stages: Stage | None) -> Plan:
+        """All queries go through all of these."""
+        kept = tuple(stage for stage in stages if stage is not None)
+        return Plan(kept, ((self.grids[pool].luck, tuple(range(len(kept)))),))
+
+
+def single(asked: Asked, *, solver: str, max_tokens: int | None = None) -> Plan:
+    """One sample."""
+    pool = solver or asked.first
+    return asked.chain(pool, asked.sampled(pool, 1, max_tokens))
+
+
+def best_of_n(
+    asked: Asked, *, n: int, solver: str, verifier: Any = None, max_tokens: int | None = None, **_: Any
+) -> Plan:
+    """Several samples, then a verifier, if any, on each: best-of-n and votes."""
+    pool = solver or asked.first
+    samples = asked.sampled(pool, n, max_tokens)
+    return asked.chain(pool, samples, asked.judged(verifier, samples))
+
+
+def first_finish(asked: Asked, *, n: int, solver: str, max_tokens: int | None = None) -> Plan:
+    """The first of several to end."""
+    pool = solver or asked.first
+    return asked.chain(pool, asked.sampled(pool, n, max_tokens, shortest=True))
+
+
+PLANS: Mapping[str, Callable[..., Plan]] = {
+    "single": single,
+    "best_of_n": best_of_n,
+    "self_consistency": best_of_n,
+    "weighted_vote": best_of_n,
+    "first_finish": first_finish,
+}
+"""Strategies whose calls have a closed form."""
+
+
+def latencies(
+    plan: Plan,
+    first_s: Sequence[float],
+    prompt_s: Sequence[float],
+    token_s: Sequence[float],
+    context_s: Sequence[float],
+    context_tokens: Sequence[float],
+) -> tuple[FloatArray, FloatArray]:
+    """Seconds of a query, and their weights, over problems and luck: both of shape (points,).
+
+    Long answers read a long context, and take longer a token.
+
+    Args:
+        plan: the stages.
+        first_s: of each stage, time to the first token without that of the prompt.
+        prompt_s: of each stage, mean time of the prompt.
+        token_s: of each stage, time of a token that the query waits for, at a context of `context_tokens`.
+        context_s: of each stage, what a token of context more adds to that.
+        context_tokens: see there.
+
+    """
+    seconds, weights = [], []
+    for weight, places in plan.branches:
+        total = np.zeros_like(weight)
+        for i in places:
+            stage = plan.stages[i]
+            total = total + first_s[i] + prompt_s[i] * np.asarray(stage.prompt_ratio)
+            tokens = np.maximum(np.asarray(stage.serial_tokens) - 1, 0.0)
+            longer = stage.prompt_tokens + tokens / 2 - context_tokens[i]
+            total = total + tokens * (token_s[i] + context_s[i] * longer)
+        seconds.append(total.ravel())
+        weights.append(weight.ravel())
+    return np.concatenate(seconds), np.concatenate(weights)
+
+
+def quantile(values: FloatArray, weights: FloatArray, share: float) -> float:
+    """The weighted quantile of values, linear between the middles of their weights."""
+    order = np.argsort(values)
+    heights = np.cumsum(weights[order]) - weights[order] / 2
+    return float(np.interp(share * weights.sum(), heights, values[order]))
