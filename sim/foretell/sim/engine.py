@@ -33,9 +33,11 @@ from foretell.sim.request import (
     DECODING,
     DRAINING,
     FINISHED,
+    PREFILLING,
     RECEIVED,
     RECEIVING,
     REJECTED,
+    WAITING,
     Request,
     in_line,
 )
@@ -240,15 +242,20 @@ class Engine:
                 self.wake = max(at_s, self.busy_until)
 
     def written(self, request: Request, at_s: float) -> int:
-        """Tokens of the answer that a request which has not ended has got by `at_s`, not past `wake`."""
+        """Tokens of the answer that a request which has not ended has got by `at_s`, not past `wake`.
+
+        One more where a preemption met a token in flight.
+        """
         if request.first_token_s is None or request.first_token_s > at_s:
             return 0
-        if request.state != DECODING:
-            return max(request.computed + 1 - request.prompt_tokens - self.unknown, 1)
+        if request.state in (WAITING, PREFILLING):  # again, after a preemption
+            return request.target - request.prompt_tokens
+        if request.state == DRAINING:
+            return request.total - request.prompt_tokens - (self.wake > at_s)
         sampled = request.base + self.step + 1 - request.prompt_tokens
         if self.run is not None:
-            return sampled + bisect_right(self.run, at_s)
-        return sampled - (self.busy_until > at_s)
+            return sampled + bisect_right(self.run, at_s) - (self.run_start > at_s)
+        return sampled - (self.busy_until > at_s) - (self.lag and self.wake > at_s)
 
     def commit(self) -> list[Request]:
         """Come to `wake`: deliver what has ended by then.
