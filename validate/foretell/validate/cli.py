@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from foretell.validate.cli_client import client_command
+from foretell.validate.cli_papers import papers_command
 from foretell.validate.cli_record import record_command
 from foretell.validate.cli_report import report_command
 from foretell.validate.cli_runs import runs_command
@@ -204,6 +205,7 @@ def print_json(value: Any) -> None:
 
 
 validate_command.add_command(client_command)
+validate_command.add_command(papers_command)
 validate_command.add_command(record_command)
 validate_command.add_command(report_command)
 validate_command.add_command(runs_command)
