@@ -1,0 +1,214 @@
+"""Accuracy, tokens and judge calls of search over reasoning steps, where a Markov chain gives them.
+
+The step model. A solution takes D steps, D = a right sample's median length (at most the cap) over
+`step_tokens`, at least 1. A partial solution is on track or not; a step from an on-track one stays on track
+with q = p^(1/D), p the problem's chance, and one that has left the track does not come back; a whole
+solution is right if it is on track. So one sample is right with p, whatever D. A judge scores every step:
+independently, right meaning on track. In a search that holds N candidates a level, how many of them are on
+track is a Markov chain: m of N lead, by the judge's scores, to J of the next N being written after
+on-track ones, of which Bin(J, q) stay on track. Methods differ in the law of J given m only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from foretell.models.accuracy.search_scores import binomial, chosen, kept, log_odds
+from foretell.models.outcomes import FloatArray, Outcomes
+from foretell.models.verifiers import Verifier
+
+EASES, VERBOSITIES = 200, 9
+"""Of the grid of problems: halving either changes no accuracy by 0.1 points for fitted profiles."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchForecast:
+    """What a search comes to, as means over the task's problems.
+
+    Attributes:
+        accuracy: chance that the chosen answer is right.
+        tokens: written by the solver for a query.
+        judge_calls: for a query.
+
+    """
+
+    accuracy: float
+    tokens: float
+    judge_calls: float
+
+
+def steps_of(profile: Outcomes, log_median: npt.ArrayLike, step_tokens: float = 0.0) -> FloatArray:
+    """Steps D of problems whose right samples have this log median length; whole numbers >= 1.
+
+    Args:
+        profile: of the solver.
+        log_median: any shape.
+        step_tokens: tokens of a step; 0: the profile's.
+
+    """
+    length = np.exp(np.minimum(log_median, np.log(profile.lengths.cap_tokens)))
+    steps = np.floor(length / (step_tokens or profile.step_tokens) + 0.5)
+    return np.asarray(np.maximum(steps, 1.0), dtype=np.float64)
+
+
+def best_of_n(profile: Outcomes, verifier: Verifier, n: int) -> SearchForecast:
+    """N whole solutions, the best-scored one chosen: E over m ~ Bin(N, p) of P(the best is right | m)."""
+    weight, chance, log_median = profile.problem_grid(EASES, VERBOSITIES)
+    accuracy = binomial(n, chance, n) @ chosen(verifier, n)
+    return SearchForecast(float(weight @ accuracy), n * _mean_tokens(profile, weight, log_median), float(n))
+
+
+def beam_search(
+    profile: Outcomes, verifier: Verifier, width: int, branching: int, step_tokens: float = 0.0
+) -> SearchForecast:
+    """Beam search (Snell et al. 2024, arXiv:2408.03314): N candidates a level, the best N/M get M children.
+
+    Exact for the step model: J = M·j, j of the kept N/M being on track by the order statistics of the
+    scores. `width` N is a multiple of `branching` M.
+    """
+    groups = _groups(width, branching)
+    law = np.zeros((width + 1, width + 1))
+    law[:, ::branching] = kept(verifier, width, groups)
+    return _by_levels(profile, verifier, width, law, step_tokens)
+
+
+def dvts(
+    profile: Outcomes, verifier: Verifier, width: int, branching: int, step_tokens: float = 0.0
+) -> SearchForecast:
+    """Diverse verifier tree search (Beeching et al. 2024): N/M trees apart, each a beam that keeps 1 of M.
+
+    Exact: a tree's kept node stays on track through a level with g = E over m ~ Bin(M, q) of
+    P(the best of M is on track | m); the trees do so independently.
+    """
+    groups = _groups(width, branching)
+    weight, chance, log_median = profile.problem_grid(EASES, VERBOSITIES)
+    steps = steps_of(profile, log_median, step_tokens)
+    q = chance ** (1 / steps)
+    stays = binomial(branching, q, branching) @ chosen(verifier, branching)
+    alive = binomial(groups, np.clip(stays, 0.0, 1.0) ** (steps - 1), groups)
+    final = chosen(verifier, width)
+    accuracy = sum(alive[:, k] * (binomial(k * branching, q, width) @ final) for k in range(groups + 1))
+    return _forecast(profile, weight, log_median, steps, np.asarray(accuracy), width)
+
+
+def particle_filtering(
+    profile: Outcomes, verifier: Verifier, n: int, temperature: float = 1.0, step_tokens: float = 0.0
+) -> SearchForecast:
+    """Particle filtering (Puri et al. 2025, arXiv:2502.01618): n particles, resampled after every step.
+
+    A particle's weight is e^(log odds/temperature); resampling is multinomial, so that J given the scores
+    is Bin(n, share of the weight that is on track). Exact but for the integral over the scores (`_levels`).
+    """
+    law = np.stack(
+        [
+            binomial(n, _share(np.exp(odds / temperature), m), n).mean(axis=0)
+            for m, odds in _levels(verifier, n)
+        ]
+    )
+    return _by_levels(profile, verifier, n, law, step_tokens)
+
+
+def rebase(
+    profile: Outcomes, verifier: Verifier, width: int, temperature: float = 0.2, step_tokens: float = 0.0
+) -> SearchForecast:
+    """REBASE (Wu et al. 2024, arXiv:2408.00724): from the best down, a node gets ⌈W·e^(R/T)/Σ⌉ children.
+
+    Until the W are spent. R is the judge's reward. Exact but for the integral over the scores (`_levels`).
+    """
+    rows = []
+    for m, odds in _levels(verifier, width):
+        weights = np.exp(1 / (1 + np.exp(-odds)) / temperature)
+        order = np.argsort(-odds, axis=1)
+        share = np.take_along_axis(weights, order, axis=1) / weights.sum(axis=1, keepdims=True)
+        spent = np.minimum(np.cumsum(np.ceil(width * share - 1e-9), axis=1), width)
+        given = np.diff(spent, axis=1, prepend=0.0)
+        on_track = np.sum(given * (order < m), axis=1).astype(int)
+        rows.append(np.bincount(on_track, minlength=width + 1) / len(odds))
+    return _by_levels(profile, verifier, width, np.stack(rows), step_tokens)
+
+
+def reachable(profile: Outcomes, branching: int, step_tokens: float = 0.0) -> float:
+    """Share of queries where the full tree of `branching` children a node holds a right leaf at all.
+
+    No search of that tree can do better; one with an oracle and no budget reaches it. It is the survival
+    of a Galton–Watson process with Bin(branching, q) children through D generations.
+    """
+    weight, chance, log_median = profile.problem_grid(EASES, VERBOSITIES)
+    steps = steps_of(profile, log_median, step_tokens)
+    q = chance ** (1 / steps)
+    dies = np.zeros_like(q)
+    for level in range(int(steps.max())):
+        dies = np.where(level < steps, (1 - q + q * dies) ** branching, dies)
+    return float(weight @ (1 - dies))
+
+
+def _by_levels(
+    profile: Outcomes, verifier: Verifier, width: int, law: FloatArray, step_tokens: float
+) -> SearchForecast:
+    """The chain: law[m, J] = P(J of the next `width` are written after on-track nodes | m of them are)."""
+    weight, chance, log_median = profile.problem_grid(EASES, VERBOSITIES)
+    steps = steps_of(profile, log_median, step_tokens)
+    final = chosen(verifier, width)
+    accuracy = np.empty_like(chance)
+    for rows in np.array_split(np.arange(len(chance)), 1 + len(chance) * (width + 1) ** 2 // 4_000_000):
+        q = chance[rows] ** (1 / steps[rows])
+        stay = binomial(np.arange(width + 1)[None, :], q[:, None], width)  # (problems, J, m)
+        state = stay[:, width]
+        for level in range(1, int(steps[rows].max())):
+            after = np.einsum("pj,pjm->pm", state @ law, stay)
+            state = np.where((level < steps[rows])[:, None], after, state)
+        accuracy[rows] = state @ final
+    return _forecast(profile, weight, log_median, steps, accuracy, width)
+
+
+def _forecast(
+    profile: Outcomes,
+    weight: FloatArray,
+    log_median: FloatArray,
+    steps: FloatArray,
+    accuracy: FloatArray,
+    width: int,
+) -> SearchForecast:
+    tokens = width * _mean_tokens(profile, weight, log_median)
+    return SearchForecast(float(weight @ accuracy), tokens, float(width * weight @ steps))
+
+
+def _mean_tokens(profile: Outcomes, weight: FloatArray, log_median: FloatArray) -> float:
+    """Mean length of a solution in steps: those of its steps are log-normal around their share of it."""
+    law = profile.lengths
+    return float(weight @ np.exp(np.minimum(log_median, np.log(law.cap_tokens)) + law.sd_within**2 / 2))
+
+
+def _groups(width: int, branching: int) -> int:
+    if branching < 1 or width < 1 or width % branching:
+        raise ValueError(f"width: {width} is not a multiple of branching, {branching}")
+    return width // branching
+
+
+def _levels(verifier: Verifier, n: int, points: int = 4096) -> list[tuple[int, FloatArray]]:
+    """For m = 0 ... n: the log odds of n scored nodes, the first m on track, at quasi-random points.
+
+    Scores at a scrambled Sobol sequence of fixed seed, shape (points, n): means over it are integrals over
+    the scores, to some 1e-3. Equal verdicts are told apart by chance, as the programs do.
+    """
+    from scipy.special import ndtri
+    from scipy.stats import qmc
+
+    u = qmc.Sobol(n, seed=0).random(points).clip(1e-9, 1 - 1e-9)
+    levels = []
+    for m in range(n + 1):
+        right = np.arange(n) < m
+        if verifier.completeness is None:
+            score = ndtri(u) + np.where(right, verifier.separation / 2, -verifier.separation / 2)
+        else:
+            score = np.where(u < np.where(right, verifier.completeness, 1 - verifier.soundness), 1.0, -1.0)
+        levels.append((m, log_odds(verifier, score) + 1e-9 * np.random.default_rng(m).random(u.shape)))
+    return levels
+
+
+def _share(weights: FloatArray, m: int) -> FloatArray:
+    share = weights[:, :m].sum(axis=1) / weights.sum(axis=1)
+    return np.asarray(np.minimum(share, 1.0), dtype=np.float64)
