@@ -25,6 +25,15 @@ PROGRAMS: Mapping[str, str] = {
     "budget_forcing": "sampling:budget_forcing",
     "rejection_by_length": "sampling:rejection_by_length",
     "sequential_until_accepted": "sampling:sequential_until_accepted",
+    "dynasor": "adaptive:dynasor",
+    "trimr": "adaptive:trimr",
+    "infty_think": "adaptive:infty_think",
+    "pruned_best_of_n": "adaptive:pruned_best_of_n",
+    "adaptive_consistency": "adaptive_votes:adaptive_consistency",
+    "certain_consistency": "adaptive_votes:certain_consistency",
+    "semantic_entropy": "adaptive_votes:semantic_entropy",
+    "self_evaluated": "adaptive_votes:self_evaluated",
+    "selective": "adaptive_votes:selective",
     "spec_reason": "speculative:spec_reason",
     "lookahead": "speculative:lookahead",
     "thread_weaver": "threads:thread_weaver",
@@ -46,6 +55,11 @@ PROGRAMS: Mapping[str, str] = {
     "rank_and_fuse": "fusion:rank_and_fuse",
     "debate": "fusion:debate",
     "archon": "archon:archon",
+    "beam_search": "search_beam:beam_search",
+    "dvts": "search_beam:dvts",
+    "rebase": "search_rebase:rebase",
+    "ets": "search_rebase:ets",
+    "particle_filtering": "search_particles:particle_filtering",
 }
 """Name → "module:factory", the module in this package unless it has a dot."""
 

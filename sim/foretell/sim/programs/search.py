@@ -97,7 +97,13 @@ class Tree:
     """
 
     def __init__(
-        self, query: Query, llm: LLM, solver: PoolName, judge: Judge, step_tokens: float = 0
+        self,
+        query: Query,
+        llm: LLM,
+        solver: PoolName,
+        judge: Judge,
+        step_tokens: float = 0,
+        lookahead: int = 0,
     ) -> None:
         pool = solver or llm.first_pool
         profile = query.draws.samples[pool].profile
