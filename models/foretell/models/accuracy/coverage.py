@@ -92,9 +92,7 @@ def fit_power_law(k: npt.ArrayLike, coverage: npt.ArrayLike) -> PowerLaw:
     """
     from scipy.optimize import least_squares
 
-    x, y = np.asarray(k, dtype=np.float64), np.asarray(coverage, dtype=np.float64)
-    if x.size < 2 or x.shape != y.shape or np.any(x <= 0) or np.any(y < 0) or np.any(y > 1 + 1e-9):
-        raise ValueError("coverage: a power law needs two or more points with k > 0 and coverage in [0, 1]")
+    x, y = _curve(k, coverage, 2)
     depth = np.log(-np.log(np.clip(y, 1e-12, 1 - 1e-12)))
     slope, level = np.polyfit(np.log(x), depth, 1)
 
@@ -104,6 +102,29 @@ def fit_power_law(k: npt.ArrayLike, coverage: npt.ArrayLike) -> PowerLaw:
     bounds = ((-np.inf, 0.0), (np.inf, np.inf))
     found = least_squares(misfit, (level, max(-slope, 1e-6)), bounds=bounds)
     return PowerLaw(float(np.exp(found.x[0])), float(found.x[1]))
+
+
+def fit_difficulty_curve(k: npt.ArrayLike, coverage: npt.ArrayLike, *, inflated: bool = True) -> Difficulty:
+    """Least squares of pass@k on a curve of at least three points, where no counts by problem are to be had.
+
+    Raises:
+        ValueError: fewer points, or a coverage out of range.
+
+    """
+    from scipy.optimize import least_squares
+
+    x, y = _curve(k, coverage, 3)
+    top = 0.999 if inflated else 1e-12
+
+    def misfit(free: FloatArray) -> FloatArray:
+        return beta_pass_at_k(x, Difficulty(np.exp(free[0]), np.exp(free[1]), free[2])) - y
+
+    mean = float(np.clip(y[np.argmin(x)], 1e-3, 1 - 1e-3))
+    bounds = ((-_LOG_BOUND, -_LOG_BOUND, 0.0), (_LOG_BOUND, _LOG_BOUND, top))
+    starts = [(np.log(size * mean), np.log(size * (1 - mean)), top / 20) for size in (0.3, 1.0, 5.0)]
+    found = min((least_squares(misfit, start, bounds=bounds) for start in starts), key=lambda fit: fit.cost)
+    a, b, zero = (float(v) for v in found.x)
+    return Difficulty(a=float(np.exp(a)), b=float(np.exp(b)), zero=zero if inflated else 0.0)
 
 
 def fit_difficulty(n: npt.ArrayLike, c: npt.ArrayLike, *, inflated: bool = True) -> Difficulty:
@@ -171,3 +192,10 @@ def _counts(*counts: npt.ArrayLike) -> tuple[FloatArray, ...]:
     if np.any(c < 0) or np.any(c > n):
         raise ValueError("c: right samples are not within 0 and n")
     return n, c, *rest
+
+
+def _curve(k: npt.ArrayLike, coverage: npt.ArrayLike, least: int) -> tuple[FloatArray, FloatArray]:
+    x, y = np.asarray(k, dtype=np.float64), np.asarray(coverage, dtype=np.float64)
+    if x.size < least or x.shape != y.shape or np.any(x <= 0) or np.any(y < 0) or np.any(y > 1 + 1e-9):
+        raise ValueError(f"coverage: a fit needs {least} or more points with k > 0 and coverage in [0, 1]")
+    return x, y
