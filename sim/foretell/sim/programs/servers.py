@@ -199,19 +199,19 @@ class Engines:
                     return
                 clock.step()
                 continue
+            heapq.heappop(events)
             server = servers[s]
             engine = server.engines[i]
             if engine.wake != wake:  # its run was cut, and it has been awake since
-                heapq.heappop(events)
                 continue
             clock.come_to(wake)
             server.commit(i)
-            if clock.peek() <= wake:
-                continue  # what the answers set off may join the step that starts now
+            while clock.peek() <= wake:  # what the answers set off may join the step that starts now
+                clock.step()
+            if engine.cancels:
+                server.commit(i)
             if alone:
                 engine.horizon = clock.peek()
             engine.plan()
             if engine.wake < INF:
-                heapq.heapreplace(events, (engine.wake, s, i))
-            else:
-                heapq.heappop(events)
+                heapq.heappush(events, (engine.wake, s, i))
