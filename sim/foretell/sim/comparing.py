@@ -1,4 +1,4 @@
-"""Comparisons: the cells of a scenario's grid, forecast each with the same seeds, ranked and set beside each other.
+"""Comparisons: the cells of a scenario's grid, forecast with the same seeds and set beside each other.
 
 Cells with equal seeds meet the same arrivals, problems and samples (common random numbers), so that their
 differences are surer than each by itself; a difference is therefore taken run by run.

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from foretell.sim.scenario import Scenario
+from foretell.models.architecture import load_architecture
+from foretell.models.hardware import load_hardware
+from foretell.sim.scenario import Pool, Scenario
 
 CELLS = "cells"
 """The key of `compare` under which cells are given one by one."""
@@ -106,7 +108,20 @@ def _cell(scenario: Scenario, changes: Mapping[str, Any]) -> Cell:
     pools = {name: scenario.pools[name] for name in called}
     spelled = {path: value for path, value in used.items() if path.partition(".")[0] != "strategy"}
     made = scenario.replace(compare={}, pools=pools, strategy=strategy, **spelled)
+    for name, pool in made.pools.items():
+        _check_names(name, pool)
     return Cell(used, made)
+
+
+def _check_names(name: str, pool: Pool) -> None:
+    """A name that is not known is a slip, unlike a model that does not fit."""
+    for field, load in (("model", load_architecture), ("hardware", load_hardware)):
+        named = getattr(pool, field)
+        if named is not None:
+            try:
+                load(named)
+            except ValueError as error:
+                raise ValueError(f"pools.{name}.{field}: {error}") from None
 
 
 def called_pools(strategy: Mapping[str, Any], pools: list[str], task: str | None) -> list[str]:

@@ -81,7 +81,6 @@ def estimate(
     plan: Plan,
     rate_per_s: float,
     accuracy: float,
-    answered: float,
     percentiles: Sequence[float] = (50.0, 90.0, 99.0),
 ) -> dict[str, float]:
     """Figures of queries that come at a rate, by the names of a forecast's summary.
@@ -90,7 +89,7 @@ def estimate(
         deployments: by pool; the engines of each are alike.
         plan: what a query asks of them.
         rate_per_s: queries a second.
-        accuracy, answered: shares of queries, from a closed form.
+        accuracy: share of right answers, from a closed form.
         percentiles: of the latencies to give.
 
     Raises:
@@ -112,7 +111,6 @@ def estimate(
     served = rate_per_s / max(rho, 1.0)
     figures = {
         "accuracy": accuracy,
-        "answered": answered,
         "tokens_per_query": plan.tokens_per_query,
         "prompt_tokens_per_query": plan.prompt_tokens_per_query,
         "calls_per_query": plan.calls_per_query,

@@ -74,6 +74,11 @@ class LengthGrid:
         return np.asarray(np.minimum(tokens, max_tokens))
 
     @property
+    def wrong(self) -> FloatArray:
+        """Chance of a wrong answer, by problem: neither right nor cut at the cap."""
+        return np.asarray(self.share[:, -2] - self.chance)
+
+    @property
     def luck(self) -> FloatArray:
         """Weights of (problem, luck), shape (problems, len(luck)); their sum is 1."""
         return np.asarray(self.weight[:, None] * _LUCK_WEIGHT[None, :])

@@ -162,12 +162,66 @@ def first_finish(asked: Asked, *, n: int, solver: str, max_tokens: int | None = 
     return asked.chain(pool, asked.sampled(pool, n, max_tokens, shortest=True))
 
 
+def budget_forcing(asked: Asked, *, max_tokens: int, probe_tokens: int, solver: str, waits: int = 0) -> Plan:
+    """One sample, and a short call that asks for the answer where it is cut.
+
+    Raises:
+        ValueError: `waits`, which go on as long as tokens are left.
+
+    """
+    if waits:
+        raise ValueError("strategy.waits: has no closed form; use --method simulate")
+    pool = solver or asked.first
+    profile, luck = asked.profiles[pool], asked.grids[pool].luck
+    sample = asked.sampled(pool, 1, max_tokens)
+    cut = np.asarray(sample.serial_tokens) >= min(max_tokens, profile.lengths.cap_tokens)
+    share = float(luck[cut].sum())
+    prompt = float(profile.prompt_tokens + max_tokens)
+    probe = Stage(pool, 1, prompt, prompt, prompt, probe_tokens, float(probe_tokens), share)
+    return Plan((sample, probe), ((luck * ~cut, (0,)), (luck * cut, (0, 1))))
+
+
+def cascade(
+    asked: Asked, *, weak: str, strong: str, threshold: float, verifier: Any = None, **other: Any
+) -> Plan:
+    """A weak sample, a verdict on it if a verifier gates, and a strong sample where it is not kept.
+
+    Raises:
+        ValueError: a tier between them, or a link to the next one.
+
+    """
+    from foretell.models.accuracy.cascade import gate
+
+    for name, value in other.items():
+        if value:
+            raise ValueError(f"strategy.{name}: has no closed form; use --method simulate")
+    profile, grid = asked.profiles[weak], asked.grids[weak]
+    judge = None if verifier is None else verifier.verifier
+    if judge is None or judge.completeness is None:
+        keep_right, keep_wrong = gate(profile.confidence_auc if judge is None else judge.auc, threshold)
+    elif -1 < threshold <= 1:
+        keep_right, keep_wrong = judge.completeness, 1 - judge.soundness
+    else:
+        keep_right = keep_wrong = float(threshold <= -1)
+    kept = keep_right * grid.chance + keep_wrong * grid.wrong
+    luck = grid.luck
+    share = float(grid.weight @ (1 - kept))
+    first = asked.sampled(weak, 1, None)
+    verdict = asked.judged(verifier, first)
+    stages = [first, *([] if verdict is None else [verdict]), asked.sampled(strong, 1, None, share=share)]
+    places = tuple(range(len(stages)))
+    return Plan(tuple(stages), ((luck * kept[:, None], places[:-1]), (luck * (1 - kept)[:, None], places)))
+
+
 PLANS: Mapping[str, Callable[..., Plan]] = {
     "single": single,
     "best_of_n": best_of_n,
     "self_consistency": best_of_n,
     "weighted_vote": best_of_n,
     "first_finish": first_finish,
+    "budget_forcing": budget_forcing,
+    "confidence_cascade": cascade,
+    "verified_cascade": cascade,
 }
 """Strategies whose calls have a closed form."""
 

@@ -233,9 +233,11 @@ class _Job:
             nominal = drawn = self.figures(run, trace, {id(p): p for p in parts})
         if uncertain:
             rng = np.random.default_rng(draw_seed)
-            changed = {id(p): _drawn(p, rng) for p in parts}
+            changed = {id(p): drawn_part(p, rng) for p in parts}
             last = _part_of(tick, todo - 1, todo, len(trace))
-            other = self.simulate(trace, changed, routing_seed, last, rng)
+            other = self.simulate(
+                trace, changed, routing_seed, last, np.random.default_rng(draw_seed.spawn(1)[0])
+            )
             drawn = self.figures(other, trace, changed)
         assert drawn is not None
         return _Result(nominal, drawn, run if index == 0 else None)
@@ -337,7 +339,7 @@ def _part_of(
     return None if tick is None else lambda done: tick((index * rows + done) // count)
 
 
-def _drawn(part: EnginePart, rng: np.random.Generator) -> EnginePart:
+def drawn_part(part: EnginePart, rng: np.random.Generator) -> EnginePart:
     """The part with its step cost and its KV cache drawn from their errors."""
     perturbed = getattr(part.cost, "perturbed", None)
     cost: StepCost = part.cost if perturbed is None else perturbed(rng)

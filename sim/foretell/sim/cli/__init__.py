@@ -18,6 +18,10 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {  # name → (module, one line of he
         "forecast",
         "Forecast a deployment: latency, throughput, cost, and whether it meets objectives.",
     ),
+    "compare": (
+        "compare",
+        "Compare strategies, models and hardware on one task and load, and name the best.",
+    ),
     "replay": ("replay", "Replay a trace on one engine with exactly the settings given; write every time."),
     "calibrate": (
         "calibrate",

@@ -135,7 +135,7 @@ def forecast_command(
     from foretell.sim.forecasting import forecast
     from foretell.sim.records import output_folder, write_text
 
-    target = _json_target(json_to)
+    target = json_target(json_to)
     asked = scenario_of(scenario, flags)
     with contextlib.ExitStack() as stack:
         folder = None if output is None else stack.enter_context(output_folder(output, _FILES))
@@ -167,7 +167,7 @@ def _write_records(folder: Path, text: str, result: Any) -> None:
         result.calls.to_parquet(folder / "requests.parquet", index=False)
 
 
-def _json_target(json_to: str | None) -> Path | None:
+def json_target(json_to: str | None) -> Path | None:
     if json_to is None or json_to == "-":
         return None
     target = Path(json_to)
