@@ -109,3 +109,12 @@ def _hypergeometric(right: int, wrong: int, drawn: int, most: int) -> FloatArray
 
     k = np.arange(most + 1)
     return np.asarray(comb(right, k) * comb(wrong, drawn - k) / comb(right + wrong, drawn), dtype=np.float64)
+
+
+def mean_doubt(verifier: Verifier) -> float:
+    """Mean of −ln R over what is right, R being its reward: what a right step adds to its path's doubt."""
+    if verifier.completeness is not None:
+        yes, no = reward(verifier, [1.0, -1.0])
+        return float(-verifier.completeness * np.log(yes) - (1 - verifier.completeness) * np.log(no))
+    node, weight = np.polynomial.hermite_e.hermegauss(64)
+    return float(-weight @ np.log(reward(verifier, node + verifier.separation / 2)) / weight.sum())
