@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from foretell.sim.cli import programs
+
 
 def _hardware() -> dict[str, str]:
     from foretell.models.hardware import list_hardware, load_hardware
@@ -67,10 +69,6 @@ def _clients() -> dict[str, str]:
     return {name: load_client(name).source for name in bundled_clients()}
 
 
-def _strategies() -> dict[str, str]:
-    return {"single": "One call a query."}
-
-
 def _records(kind: str) -> Callable[[], dict[str, str]]:
     def listed() -> dict[str, str]:
         from foretell.models.catalogue import list_records
@@ -87,7 +85,9 @@ KINDS: Mapping[str, Callable[[], dict[str, str]]] = {
     "routers": _routers,
     "lengths": _lengths,
     "formats": _formats,
-    "strategies": _strategies,
+    "strategies": programs.strategies,
+    "tasks": programs.tasks,
+    "outcomes": programs.outcomes,
     "clients": _clients,
     "nodes": _records("nodes"),
     "links": _records("links"),
@@ -122,8 +122,11 @@ def show_command(name: str) -> None:
         "clients": _show_client,
         "nodes": _show_node,
         "links": _show_link,
+        "strategies": programs.show_strategy,
+        "tasks": programs.show_task,
+        "outcomes": programs.show_outcomes,
     }
-    path = "/" in name or name.endswith((".json", ".toml"))
+    path = ("/" in name and name not in _names("outcomes")) or name.endswith((".json", ".toml"))
     if path:
         click.echo("\n".join(_show_path(name)))
         return

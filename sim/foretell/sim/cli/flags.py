@@ -27,10 +27,13 @@ _POOL = (
     "calibration",
     "operator_times",
     "price_usd_per_h",
+    "outcomes",
 )
 _ENGINE = ("preset", "gpu_memory_utilization", "enforce_eager", "performance_mode", *ENGINE)
 _TRACE = ("trace", "format", "head", "start_s", "time_limit")
 _DRAWN = ("request_rate", "burstiness", "num_prompts", "duration_s", "input_len", "output_len", "dataset")
+_ASKED = ("lengths", "prefixes", "sessions", "priorities")
+"""What a task says by itself."""
 _SPELLING = {"start_s": "start", "duration_s": "duration", "format": "trace-format"}
 _DEFAULT_REQUESTS = 1000  # as `vllm bench serve --num-prompts`
 _DEFAULT_LENGTHS = "sharegpt"
@@ -57,6 +60,8 @@ def scenario_of(file: Path | None, flags: dict[str, Any]) -> Scenario:
         values["objectives"] = dict(values.get("objectives") or {}) | {
             objective.name: text.rpartition(":")[2]
         }
+    if "strategy" in given:
+        values["strategy"] = _strategy(given["strategy"])
     if "goodput" in given:
         values["goodput"] = _limits(given["goodput"])
     for name in ("seed", "replications"):
@@ -138,6 +143,10 @@ def _workload(old: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
         raise click.UsageError(
             f"the scenario has a trace, which already says who asks what, when: drop {wrong}"
         )
+    if "task" in given and ("trace" in given or {"dataset", "input_len", "output_len"} & set(given)):
+        raise click.UsageError(
+            "--task says what is asked: drop --trace, --dataset, --input-len, --output-len"
+        )
     return _with_trace(old, given) if "trace" in given or "trace" in old else _drawn(old, given)
 
 
@@ -151,7 +160,10 @@ def _with_trace(old: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _drawn(old: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    new = old | {name: given[name] for name in ("rate_scale", "warmup_s", "duration_s") if name in given}
+    names = ("rate_scale", "warmup_s", "duration_s", "task", "deadline_s")
+    new = old | {name: given[name] for name in names if name in given}
+    if "task" in given:
+        new = {name: value for name, value in new.items() if name not in _ASKED}
     if "max_concurrency" in given:
         new["concurrency"] = given["max_concurrency"]
     rate = given.get("request_rate")
@@ -173,7 +185,7 @@ def _drawn(old: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
             elif name not in lengths:
                 raise click.UsageError(f"{_flag(flag)} is missing; prompts and answers both have lengths")
         new["lengths"] = {name: lengths[name] for name in ("prompt", "output")}
-    elif "lengths" not in new and not old:
+    elif "lengths" not in new and not old and "task" not in new:
         new["lengths"] = {"preset": _DEFAULT_LENGTHS}
     if "num_prompts" in given:
         new["num_requests"] = given["num_prompts"]
@@ -183,6 +195,23 @@ def _drawn(old: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     elif "num_requests" not in new and "duration_s" not in new:
         new["num_requests"] = _DEFAULT_REQUESTS
     return new
+
+
+def _strategy(text: str) -> dict[str, Any]:
+    """Read NAME or NAME:KEY=VALUE,...; values as in YAML."""
+    import yaml
+
+    name, _, rest = text.partition(":")
+    if name and "=" not in rest.partition(",")[0] and rest:  # module:attr
+        attribute, _, rest = rest.partition(",")
+        name = f"{name}:{attribute}"
+    strategy: dict[str, Any] = {"name": name}
+    for pair in filter(None, rest.split(",")):
+        key, sign, value = pair.partition("=")
+        if not sign or not key.strip():
+            raise click.UsageError(f"--strategy {text}: write NAME:KEY=VALUE,..., as in best_of_n:n=8")
+        strategy[key.strip()] = yaml.safe_load(value)
+    return strategy
 
 
 def _limits(texts: tuple[str, ...]) -> dict[str, str]:

@@ -69,6 +69,12 @@ _WORKLOAD = [
     ),
     click.option("--input-len", type=COUNT, help="Prompt tokens of every request."),
     click.option("--output-len", type=COUNT, help="Answer tokens of every request."),
+    click.option("--task", help="What is asked (`foretell list tasks`): answers then are right or wrong."),
+    click.option(
+        "--strategy", metavar="NAME[:KEY=VALUE,...]", help="`foretell list strategies`; with a task."
+    ),
+    click.option("--outcomes", help="Another model's outcome profile, or one of `foretell fit-profile`."),
+    click.option("--deadline", "deadline_s", type=POSITIVE, metavar="S", help="With a task: answer by then."),
     click.option("--dataset", help="Lengths by name (`foretell list lengths`). [default: sharegpt]"),
     click.option("--warmup", "warmup_s", type=SECONDS, metavar="S", help="Leave out what arrives before."),
 ]
