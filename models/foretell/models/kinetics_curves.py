@@ -104,7 +104,9 @@ def long_cot_curve(
 ) -> FloatArray:
     """Accuracy within each cost when every problem has its best cap (and KV budget), from an outcome profile.
 
-    A configuration's cost is the mean over samples of what min(length, cap) tokens cost.
+    A configuration's cost is the mean over samples of what min(length, cap) tokens cost. As in the paper the
+    answer is looked for in the text so far: a right trace of L tokens shows it at a cap of T with chance
+    min(1, (T/L)^settling).
     """
     problems = _Problems.of(outcomes)
     cap = np.asarray(caps, dtype=np.float64).reshape(-1, 1, 1)
@@ -115,7 +117,7 @@ def long_cot_curve(
         for tokens in (problems.right_tokens, problems.wrong_tokens)
     ]
     cost = (p * spent[0] + (1 - p) * spent[1]).mean(axis=-1)  # (..., caps, problems)
-    within = np.mean(problems.right_tokens <= cap, axis=-1)
+    within = np.mean(np.minimum(1.0, cap / problems.right_tokens) ** outcomes.settling, axis=-1)
     right = np.broadcast_to(factor[..., 0], (*cost.shape[:-1], 1)) * problems.chance * within
     return _per_problem(costs, cost, right, problems.weight)
 

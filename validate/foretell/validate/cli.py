@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from foretell.validate.cli_client import client_command
+from foretell.validate.cli_kinetics import kinetics_command
 from foretell.validate.cli_papers import papers_command
 from foretell.validate.cli_record import record_command
 from foretell.validate.cli_report import report_command
@@ -205,6 +206,7 @@ def print_json(value: Any) -> None:
 
 
 validate_command.add_command(client_command)
+validate_command.add_command(kinetics_command)
 validate_command.add_command(papers_command)
 validate_command.add_command(record_command)
 validate_command.add_command(report_command)
