@@ -12,7 +12,8 @@ from foretell.models.accuracy.revision import ever_right, revised
 from foretell.models.outcomes import Answers, Revision
 from foretell.models.verifiers import Verifier
 from foretell.sim.programs.llm import Judge
-from foretell.sim.programs.revision import hint_marginalisation, iterative_decoding, revision, self_refine
+from foretell.sim.programs.repairing import iterative_decoding
+from foretell.sim.programs.revision import hint_marginalisation, revision, self_refine
 from foretell.sim.programs.sampling import ORACLE
 from unloaded import A, B, agrees, profile, run
 
@@ -66,7 +67,7 @@ def test_self_refine_is_a_stopped_chain(completeness: float, soundness: float) -
 
 @pytest.mark.systems(17)
 def test_iterative_decoding_never_loses_what_an_oracle_recognises() -> None:
-    took = run(iterative_decoding(rounds=3, verifier=ORACLE), OUTCOMES)
+    took = run(iterative_decoding(rounds=3, width=1, verifier=ORACLE), OUTCOMES)
     agrees(took.right, float(ever_right(P0, MEASURED, 3)[-1]))
     wide = run(iterative_decoding(rounds=1, width=2, verifier=ORACLE), OUTCOMES)
     both_wrong = B * (B + 1) / ((A + B) * (A + B + 1))
@@ -76,10 +77,10 @@ def test_iterative_decoding_never_loses_what_an_oracle_recognises() -> None:
 
 @pytest.mark.systems(17)
 def test_a_verifier_that_tells_nothing_keeps_first_answers_or_walks() -> None:
-    blind = run(iterative_decoding(rounds=3, verifier=verdicts(1.0, 0.0)), OUTCOMES)
+    blind = run(iterative_decoding(rounds=3, width=1, verifier=verdicts(1.0, 0.0)), OUTCOMES)
     agrees(blind.right, P0)  # all accepted alike: the first one stays
-    noisy = run(iterative_decoding(rounds=3, verifier=Judge(None, Verifier(auc=0.7))), OUTCOMES)
-    oracle = run(iterative_decoding(rounds=3, verifier=ORACLE), OUTCOMES)
+    noisy = run(iterative_decoding(rounds=3, width=1, verifier=Judge(None, Verifier(auc=0.7))), OUTCOMES)
+    oracle = run(iterative_decoding(rounds=3, width=1, verifier=ORACLE), OUTCOMES)
     assert noisy.accuracy < oracle.accuracy
 
 
@@ -100,7 +101,7 @@ def test_a_deadline_answers_with_the_last_whole_answer() -> None:
         revision(rounds=5),
         self_refine(rounds=5, verifier=verdicts(0.0, 1.0)),
         hint_marginalisation(rounds=6, width=1),
-        iterative_decoding(rounds=5, verifier=verdicts(1.0, 0.0)),
+        iterative_decoding(rounds=5, width=1, verifier=verdicts(1.0, 0.0)),
     ):
         late = run(program, OUTCOMES, 200, deadline_s=12.0)
         assert late.late.all() and (late.answers == run(revision(rounds=0), OUTCOMES, 200).answers).all()

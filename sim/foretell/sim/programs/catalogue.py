@@ -36,7 +36,6 @@ PROGRAMS: Mapping[str, str] = {
     "selective": "adaptive_votes:selective",
     "revision": "revision:revision",
     "self_refine": "revision:self_refine",
-    "iterative_decoding": "revision:iterative_decoding",
     "hint_marginalisation": "revision:hint_marginalisation",
     "spec_reason": "speculative:spec_reason",
     "lookahead": "speculative:lookahead",

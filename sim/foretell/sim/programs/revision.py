@@ -104,51 +104,6 @@ def self_refine(
     return program
 
 
-def iterative_decoding(
-    *,
-    verifier: Judge,
-    rounds: int = 4,
-    width: int = 1,
-    feedback_tokens: int = 60,
-    solver: PoolName = MAIN,
-) -> Program:
-    """Iterative Agent Decoding: the best answer so far and a verifier's feedback prompt the next ones.
-
-    Chakraborty et al. 2025 (arXiv 2504.01931): every round asks for `width` new answers that are given the
-    best so far; the verifier scores them, and the best stays. Unlike a chain, a round cannot lose what the
-    verifier recognises. Assumed: a new answer is a revision of the best, at the rates of its round.
-
-    Args:
-        verifier: who scores.
-        rounds: after the first.
-        width: answers of a round.
-        feedback_tokens: in the next prompt.
-        solver: the pool.
-    """
-    whole("rounds", rounds, 0)
-    whole("width", width)
-
-    def program(query: Query, llm: LLM) -> Steps:
-        new = [llm.sample(query, pool=solver) for _ in range(width)]
-        yield every(new)
-        done = [call for call in new if call.done]
-        if not done:
-            return None
-        best, score = yield from _best(llm, done, verifier)
-        for number in range(rounds):
-            new = [llm.revise(best, number, feedback_tokens) for _ in range(width)]
-            yield every(new)
-            done = [call for call in new if call.done]
-            if not done:
-                break
-            found, its = yield from _best(llm, done, verifier)
-            if its > score:
-                best, score = found, its
-        return best.answer
-
-    return program
-
-
 def hint_marginalisation(
     *, rounds: int = 3, width: int = 8, hint_tokens: int = 20, solver: PoolName = MAIN
 ) -> Program:
