@@ -131,7 +131,7 @@ def vote_limit(p: npt.ArrayLike, answers: Answers, wrong: npt.ArrayLike | None =
     right, missed, _ = _chances(p, wrong)
     mean, spread = answers.top_wrong_share, answers.spread
     if np.isinf(spread) or mean in (0.0, 1.0):
-        return np.asarray((1 + np.sign(right - mean * missed)) / 2, dtype=np.float64)
+        return np.asarray(np.where(right > 0, (1 + np.sign(right - mean * missed)) / 2, 0.0))
     ratio = np.divide(right, missed, out=np.ones_like(right), where=missed > right)
     return np.asarray(betainc(mean * spread, (1 - mean) * spread, ratio), dtype=np.float64)
 
