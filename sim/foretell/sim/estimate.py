@@ -16,8 +16,8 @@ import numpy as np
 
 from foretell.models.energy import power_model
 from foretell.sim.deployment import Deployment, EnginePart
-from foretell.sim.estimate_load import Demand, Loaded, first_token_s, loaded, token_s
-from foretell.sim.estimate_plans import Plan, Stage, latencies, quantile
+from foretell.sim.estimate_load import Demand, Loaded, Mix, first_token_s, loaded, token_s
+from foretell.sim.estimate_plans import Plan, Stage, latencies, quantiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Steady:
         context_s: of each of its stages, what the time between tokens gains where calls are a token longer.
         context_tokens: of each of its stages, the mean length that `token_s` is of.
         tpot_s: of each of its stages, mean time between tokens.
-        power_W: of all accelerators; None where it is unknown.
+        busy_W: power of an accelerator in the mean step; None where it is unknown.
 
     """
 
@@ -42,37 +42,46 @@ class Steady:
     context_s: tuple[float, ...]
     context_tokens: tuple[float, ...]
     tpot_s: tuple[float, ...]
-    power_W: float | None
+    busy_W: float | None
 
 
-def steady(part: EnginePart, stages: Sequence[Stage], rate_per_s: float) -> Steady:
-    """Let the engines of a pool share the calls of these stages evenly, at so many queries a second."""
+def steady(
+    part: EnginePart, stages: Sequence[Stage], rate_per_s: float, busy_W: float | None = None
+) -> Steady:
+    """Let the engines of a pool share the calls of these stages evenly.
+
+    Args:
+        part: the engines.
+        stages: what a query asks of them.
+        rate_per_s: queries a second.
+        busy_W: power of an accelerator in a step; computed when None.
+
+    """
     config, cost = part.config, part.cost
     demands = [_demand(part, stage, rate_per_s) for stage in stages]
-    at = loaded(cost, config, demands)
+    mix = Mix.of(demands, config.max_num_batched_tokens)
+    at = loaded(cost, config, mix, demands)
     firsts, prompts, last, slopes, mean = [], [], [], [], []
     for stage, own in zip(stages, demands, strict=True):
-        alone = replace(own, prompt_tokens=0.0)
-        first = first_token_s(cost, demands, config, at, alone)
-        firsts.append(first)
-        prompts.append(max(first_token_s(cost, demands, config, at, own) - first, 0.0))
-        mean.append(token_s(cost, demands, config, at, own))
+        first_s, prompt_s = first_token_s(cost, config, mix, at, own)
+        firsts.append(first_s)
+        prompts.append(prompt_s)
+        mean.append(token_s(cost, mix, at, own))
         longest = float(np.mean(stage.serial_tokens)) if np.ndim(stage.serial_tokens) else stage.tokens
         beside = max((own.siblings - 1) * min(stage.tokens / max(longest, 1.0), 1.0), 0.0)
         own = replace(own, siblings=1 + beside, overlap=1.0)
-        last.append(token_s(cost, demands, config, at, own))
+        last.append(token_s(cost, mix, at, own))
         double = replace(own, context_tokens=2 * own.context_tokens)
-        slopes.append((token_s(cost, demands, config, at, double) - last[-1]) / own.context_tokens)
-    contexts = tuple(demand.context_tokens for demand in demands)
+        slopes.append((token_s(cost, mix, at, double) - last[-1]) / own.context_tokens)
     return Steady(
         at,
         tuple(firsts),
         tuple(prompts),
         tuple(last),
         tuple(slopes),
-        contexts,
+        tuple(demand.context_tokens for demand in demands),
         tuple(mean),
-        _power_W(part, at),
+        _busy_W(part, at) if busy_W is None else busy_W,
     )
 
 
@@ -82,6 +91,7 @@ def estimate(
     rate_per_s: float,
     accuracy: float,
     percentiles: Sequence[float] = (50.0, 90.0, 99.0),
+    busy_W: Mapping[str, float] | None = None,
 ) -> dict[str, float]:
     """Figures of queries that come at a rate, by the names of a forecast's summary.
 
@@ -91,6 +101,7 @@ def estimate(
         rate_per_s: queries a second.
         accuracy: share of right answers, from a closed form.
         percentiles: of the latencies to give.
+        busy_W: power of a pool's accelerators in a step, from its own `busy_W` figure; computed when None.
 
     Raises:
         ValueError: a pool of several kinds of engines.
@@ -98,7 +109,7 @@ def estimate(
     """
     pools = {name: [s for s in plan.stages if s.pool == name] for name in deployments}
     states = {
-        name: steady(_one_kind(name, deployments[name]), stages, rate_per_s)
+        name: steady(_one_kind(name, deployments[name]), stages, rate_per_s, (busy_W or {}).get(name))
         for name, stages in pools.items()
         if stages
     }
@@ -123,8 +134,8 @@ def estimate(
     seconds, weights = latencies(plan, first, prompt, token, slope, context)
     late = math.inf if rho >= 1 else 0.0
     figures["e2e_mean_s"] = float(weights @ seconds / weights.sum()) + late
-    for percentile in percentiles:
-        figures[f"e2e_p{percentile:g}_s"] = quantile(seconds, weights, percentile / 100) + late
+    for percentile, value in zip(percentiles, quantiles(seconds, weights, percentiles), strict=True):
+        figures[f"e2e_p{percentile:g}_s"] = value + late
     calls = [s.share * s.calls for s in plan.stages]
     ttft = [a + b for a, b in zip(first, prompt, strict=True)]
     figures["ttft_mean_s"] = float(np.average(ttft, weights=calls)) + late
@@ -145,9 +156,11 @@ def _dear(
         figures["usd_per_h"] = usd
         figures["usd_per_query"] = usd / 3600 / served
         figures["usd_per_correct"] = figures["usd_per_query"] * per_correct
-    powers = [state.power_W for state in states.values()]
+    powers = [_power_W(deployments[name].parts[0], state) for name, state in states.items()]
     if all(power is not None for power in powers):
         figures["power_W"] = math.fsum(power or 0.0 for power in powers)
+        for name, state in states.items():
+            figures[f"busy_W of {name}"] = state.busy_W or 0.0
         figures["energy_per_query_J"] = figures["power_W"] / served
         figures["energy_per_correct_J"] = figures["energy_per_query_J"] * per_correct
     return figures
@@ -185,15 +198,21 @@ def _demand(part: EnginePart, stage: Stage, rate_per_s: float) -> Demand:
     )
 
 
-def _power_W(part: EnginePart, at: Loaded) -> float | None:
-    """As `foretell.sim.power` has it: idle between steps, and in them the power of the mean step."""
+def _busy_W(part: EnginePart, at: Loaded) -> float | None:
+    """Power of one accelerator in the mean step; None where it is unknown."""
     if part.hardware is None or part.hardware.accelerator.tdp_W is None:
         return None
-    power = power_model(part.hardware.accelerator)
     work = None if part.work is None else part.work(*at.step)
-    busy_W = float(power.power_W(part.cost.breakdown(*at.step), work))
-    mean_W = at.utilisation * busy_W + (1 - at.utilisation) * power.idle_W
-    return part.count * part.accelerators * mean_W
+    return float(power_model(part.hardware.accelerator).power_W(part.cost.breakdown(*at.step), work))
+
+
+def _power_W(part: EnginePart, state: Steady) -> float | None:
+    """Power of all accelerators of a pool, as `foretell.sim.power` has it: idle between steps."""
+    if part.hardware is None or state.busy_W is None:
+        return None
+    idle_W = power_model(part.hardware.accelerator).idle_W
+    busy = state.engine.utilisation
+    return part.count * part.accelerators * (busy * state.busy_W + (1 - busy) * idle_W)
 
 
 def _over(states: Mapping[str, Steady], deployments: Mapping[str, Deployment], figure: str) -> float:

@@ -24,7 +24,7 @@ from foretell.models.verifiers import Verifier
 from foretell.sim.deployment import Deployment, deploy
 from foretell.sim.estimate import estimate as figures_of
 from foretell.sim.estimate_lengths import LengthGrid, length_grid
-from foretell.sim.estimate_plans import PLANS, Asked
+from foretell.sim.estimate_plans import PLANS, Asked, Plan
 from foretell.sim.forecasting import SHARES, Verdict, drawn_part
 from foretell.sim.intervals import Estimate, chance_below, estimate
 from foretell.sim.objectives import Objective, objectives_from_mapping
@@ -34,6 +34,7 @@ from foretell.sim.scenario import Pool, Scenario
 from foretell.traces.spec import arrivals_from_spec
 
 _NOMINAL = -1
+_BUSY = "busy_W of "
 Draw = tuple[int, int]
 """Seed and replication of a draw of the errors; replication −1 draws nothing."""
 
@@ -55,9 +56,13 @@ def estimate_scenario(scenario: Scenario) -> tuple[dict[str, Estimate], tuple[Ve
     objectives = objectives_from_mapping(scenario.objectives)
     percentiles = {50.0, 90.0, 99.0} | {o.percentile for o in objectives if o.percentile is not None}
     asked_percentiles = tuple(sorted(percentiles))
-    nominal = _figures(scenario, chosen, rate, (scenario.seed, _NOMINAL), asked_percentiles)
+    nominal = _figures(scenario, chosen, rate, (0, _NOMINAL), asked_percentiles)
     runs = range(scenario.replications if scenario.replications > 1 else 0)
-    drawn = [_figures(scenario, chosen, rate, (scenario.seed, run), asked_percentiles) for run in runs]
+    known = {name: nominal.pop(name) for name in list(nominal) if name.startswith(_BUSY)}
+    busy_W = {name.removeprefix(_BUSY): watts for name, watts in known.items()}
+    drawn = [
+        _figures(scenario, chosen, rate, (scenario.seed, run), asked_percentiles, busy_W) for run in runs
+    ]
     summary = {
         name: estimate(
             [each.get(name, math.nan) for each in drawn] or [value], nominal=[value], share=name in SHARES
@@ -69,20 +74,22 @@ def estimate_scenario(scenario: Scenario) -> tuple[dict[str, Estimate], tuple[Ve
 
 
 def _figures(
-    scenario: Scenario, chosen: Chosen, rate: float, draw: Draw, percentiles: tuple[float, ...]
+    scenario: Scenario,
+    chosen: Chosen,
+    rate: float,
+    draw: Draw,
+    percentiles: tuple[float, ...],
+    busy_W: Mapping[str, float] | None = None,
 ) -> dict[str, float]:
     """Figures of one draw of the errors; latencies of an overloaded deployment do not exist (NaN)."""
     task = str(scenario.workload.task)
     names = {
         pool: str(scenario.pools[pool].outcomes or scenario.pools[pool].model) for pool in chosen.solvers
     }
-    profiles = {pool: _profile(task, name, draw) for pool, name in names.items()}
-    grids = {pool: _grid(task, name, draw) for pool, name in names.items()}
-    plan = PLANS[chosen.name](Asked(profiles, grids, chosen.pools[0]), **chosen.given)
+    plan, accuracy = _planned(_Same(chosen), task, tuple(names.items()), draw)
     context = _context_tokens(task, names[chosen.solvers[0]])
     deployments = {pool: _deployment(scenario.pools[pool], pool, context, draw) for pool in chosen.pools}
-    accuracy = _accuracy(chosen, profiles)
-    figures = figures_of(deployments, plan, rate, accuracy, percentiles)
+    figures = figures_of(deployments, plan, rate, accuracy, percentiles, busy_W)
     for stage in plan.stages:
         longest = deployments[stage.pool].parts[0].config.max_model_len
         tokens = stage.prompt_tokens + stage.tokens
@@ -92,6 +99,30 @@ def _figures(
                 f"{longest:,}; take a model with a longer context"
             )
     return {name: value if math.isfinite(value) else math.nan for name, value in figures.items()}
+
+
+class _Same:
+    """A strategy, alike if its name and parameters are."""
+
+    def __init__(self, chosen: Chosen) -> None:
+        self.chosen = chosen
+        self.text = f"{chosen.name} {sorted(chosen.given.items(), key=str)!r} {chosen.pools}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+
+@lru_cache(maxsize=4096)
+def _planned(same: _Same, task: str, names: tuple[tuple[str, str], ...], draw: Draw) -> tuple[Plan, float]:
+    """A strategy's plan and accuracy on these profiles, whatever they run on."""
+    chosen = same.chosen
+    profiles = {pool: _profile(task, name, draw) for pool, name in names}
+    grids = {pool: _grid(task, name, draw) for pool, name in names}
+    plan = PLANS[chosen.name](Asked(profiles, grids, chosen.pools[0]), **chosen.given)
+    return plan, _accuracy(chosen, profiles)
 
 
 def _accuracy(chosen: Chosen, profiles: Mapping[str, Outcomes]) -> float:
@@ -147,15 +178,14 @@ def _context_tokens(task: str, name: str) -> float:
 
 @lru_cache(maxsize=4096)
 def _deployment(pool: Pool, name: str, context_tokens: float, draw: Draw) -> Deployment:
+    if draw[1] != _NOMINAL:
+        made = _deployment(pool, name, context_tokens, (0, _NOMINAL))
+        rng = _rng(draw, name)
+        return Deployment(tuple(drawn_part(part, rng) for part in made.parts), made.router, made.notes)
     try:
-        made = deploy(pool, context_tokens)
+        return deploy(pool, context_tokens)
     except ValueError as error:
         raise ValueError(f"pools.{name}: {error}") from None
-    if draw[1] == _NOMINAL:
-        return made
-    nominal = _deployment(pool, name, context_tokens, (0, _NOMINAL))
-    rng = _rng(draw, name)
-    return Deployment(tuple(drawn_part(part, rng) for part in nominal.parts), made.router, made.notes)
 
 
 def _rng(draw: Draw, name: str) -> np.random.Generator:

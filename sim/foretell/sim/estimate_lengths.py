@@ -15,7 +15,7 @@ import numpy as np
 
 from foretell.models.outcomes import FloatArray, Outcomes
 
-_EASES, _VERBOSITIES = 100, 9
+_EASES, _VERBOSITIES = 60, 7
 _GRID = 96
 """Lengths at which F is held: 3 % apart over three and a half decades."""
 _LUCK = (np.arange(12) + 0.5) / 12

@@ -15,7 +15,7 @@ Cunneen's variability (C_a² + C_s²)/2.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from foretell.models import StepCost, StepLoad
@@ -81,107 +81,128 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class _Mix:
-    """The mean call in the engine."""
+class Mix:
+    """The mean call in an engine, each kind counted as long as it stays.
 
-    demands: tuple[Demand, ...]
+    Attributes:
+        rate_per_s: calls a second, of all kinds.
+        steps_per_s: steps that these take part in.
+        siblings, overlap, context_tokens, held_tokens, variability: means of `Demand`.
+        prompt_tokens, prompt_pairs, prefills: of a step, for every call in the engine.
+        budget: prompt tokens that a step may compute.
+
+    """
+
+    rate_per_s: float
+    steps_per_s: float
+    siblings: float
+    overlap: float
+    context_tokens: float
+    held_tokens: float
+    variability: float
+    prompt_tokens: float
+    prompt_pairs: float
+    prefills: float
     budget: int
 
-    @property
-    def rate_per_s(self) -> float:
-        return math.fsum(d.rate_per_s for d in self.demands)
+    @classmethod
+    def of(cls, demands: Sequence[Demand], budget: int) -> Mix:
+        """Average what is asked of an engine, at least one call a query."""
+        stays = [d.rate_per_s * d.steps(budget) for d in demands]
+        whole = math.fsum(stays)
 
-    @property
-    def steps(self) -> float:
-        """Steps of all calls that arrive in a second."""
-        return math.fsum(d.rate_per_s * d.steps(self.budget) for d in self.demands)
+        def mean(figures: Iterable[float]) -> float:
+            return math.fsum(s * x for s, x in zip(stays, figures, strict=True)) / whole
 
-    def mean(self, figure: str) -> float:
-        """Mean over calls in the engine, each counted as long as it stays."""
-        return (
-            math.fsum(d.rate_per_s * d.steps(self.budget) * getattr(d, figure) for d in self.demands)
-            / self.steps
+        def each(figures: Iterable[float]) -> float:
+            return math.fsum(d.rate_per_s * x for d, x in zip(demands, figures, strict=True)) / whole
+
+        return cls(
+            math.fsum(d.rate_per_s for d in demands),
+            whole,
+            mean(d.siblings for d in demands),
+            mean(d.overlap for d in demands),
+            mean(d.context_tokens for d in demands),
+            mean(d.held_tokens for d in demands),
+            mean(d.variability for d in demands),
+            each(d.prompt_tokens for d in demands),
+            each(d.prompt_tokens**2 / 2 for d in demands),
+            each(d.prefills(budget) for d in demands),
+            budget,
         )
 
     def load(self, calls: float, decoding: float = 0.0, context: float | None = None) -> StepLoad:
         """Figures of a step with so many calls in the engine, and as many more that decode for sure."""
-        share = calls / self.steps
-        prefills = share * math.fsum(d.rate_per_s * d.prefills(self.budget) for d in self.demands)
-        tokens = share * math.fsum(d.rate_per_s * d.prompt_tokens for d in self.demands)
-        pairs = share * math.fsum(d.rate_per_s * d.prompt_tokens**2 / 2 for d in self.demands)
-        decodes = calls - prefills
-        read = decodes * self.mean("context_tokens")
-        read += decoding * (self.mean("context_tokens") if context is None else context)
-        writing = decodes + decoding
-        return StepLoad(tokens, pairs, tokens, prefills, writing, read, writing + prefills)
+        tokens, prefills = calls * self.prompt_tokens, calls * self.prefills
+        read = (calls - prefills) * self.context_tokens
+        read += decoding * (self.context_tokens if context is None else context)
+        writing = calls - prefills + decoding
+        return StepLoad(
+            tokens, calls * self.prompt_pairs, tokens, prefills, writing, read, writing + prefills
+        )
 
 
-def loaded(cost: StepCost, config: EngineConfig, demands: Sequence[Demand]) -> Loaded:
+def loaded(cost: StepCost, config: EngineConfig, mix: Mix, demands: Sequence[Demand]) -> Loaded:
     """Find the steady state of one engine.
 
     Args:
         cost: seconds of a step.
         config: the engine's settings.
-        demands: what is asked of it, at least one call a query.
+        mix: the mean of the demands.
+        demands: what is asked of it.
 
     """
-    mix = _Mix(tuple(demands), config.max_num_batched_tokens)
     kv_tokens = (config.num_gpu_blocks - 1) * config.block_size
-    held = mix.mean("held_tokens")
-    prompts = float(mix.load(1.0).prefill_tokens)
+    held, prompts = mix.held_tokens, mix.prompt_tokens
     limit = min(
         float(config.max_num_seqs),
         max(kv_tokens / held, 1.0),
         config.max_num_batched_tokens / prompts if prompts > 0 else math.inf,
     )
-    siblings = max(mix.mean("siblings") - 1, 0.0) * mix.mean("overlap")
+    siblings = max(mix.siblings - 1, 0.0) * mix.overlap
 
     def step_s(calls: float) -> float:
         return float(cost(*mix.load(min(calls, max(limit - 1 - siblings, 0.0)), 1 + siblings)))
 
     full_s = float(cost(*mix.load(limit)))
-    rho = mix.steps * full_s / limit
+    rho = mix.steps_per_s * full_s / limit
     if rho >= 1:
         return Loaded(rho, limit, limit, 1.0, min(limit * held / kv_tokens, 1.0), math.inf, mix.load(limit))
-    calls = _fixed_point(lambda n: mix.steps * step_s(n), limit)
+    calls = _fixed_point(lambda n: mix.steps_per_s * step_s(n), limit)
     busy = -math.expm1(-math.fsum(_presence(d, mix.budget, step_s(calls)) for d in demands))
     busy = min(max(busy, calls / limit), 1.0)
-    variability = (mix.mean("siblings") + mix.mean("variability")) / 2
+    variability = (mix.siblings + mix.variability) / 2
     full = min(calls / limit, 1 - 1e-9)
-    service_s = mix.steps / mix.rate_per_s * step_s(calls)
+    service_s = mix.steps_per_s / mix.rate_per_s * step_s(calls)
     wait_s = variability * full ** (math.sqrt(2 * (limit + 1)) - 1) / (limit * (1 - full)) * service_s
     kv_use = min(calls * held / kv_tokens, 1.0)
     return Loaded(rho, calls, limit, busy, kv_use, wait_s, mix.load(calls / busy))
 
 
-def token_s(
-    cost: StepCost, demands: Sequence[Demand], config: EngineConfig, at: Loaded, own: Demand
-) -> float:
+def token_s(cost: StepCost, mix: Mix, at: Loaded, own: Demand) -> float:
     """Mean time between tokens of a call of `own`, which sees the others and its siblings."""
-    mix = _Mix(tuple(demands), config.max_num_batched_tokens)
     beside = min(1 + (own.siblings - 1) * own.overlap, at.limit)
     others = min(at.calls, at.limit - beside)
     return float(cost(*mix.load(others, beside, own.context_tokens)))
 
 
 def first_token_s(
-    cost: StepCost, demands: Sequence[Demand], config: EngineConfig, at: Loaded, own: Demand
-) -> float:
-    """Mean time to the first token of a call of `own`: the running step, the queue, its prompt.
+    cost: StepCost, config: EngineConfig, mix: Mix, at: Loaded, own: Demand
+) -> tuple[float, float]:
+    """Mean time to the first token of a call of `own`: what it waits for, and its and its siblings' prompts.
 
-    Asynchronous scheduling has planned one more step already.
+    It waits for the running step and the queue; asynchronous scheduling has planned one more step already.
     """
-    mix = _Mix(tuple(demands), config.max_num_batched_tokens)
     running = mix.load(min(at.calls, at.limit))
-    rest_s = at.utilisation * float(cost(*running)) * (1.5 if config.async_scheduling else 0.5)
+    running_s = float(cost(*running))
+    rest_s = at.utilisation * running_s * (1.5 if config.async_scheduling else 0.5)
     tokens = own.siblings * own.prompt_tokens
-    steps = max(math.ceil(tokens / config.max_num_batched_tokens), 1)
+    steps = max(math.ceil(tokens / mix.budget), 1)
     each = tokens / steps
     step = StepLoad(
         each, each * own.prompt_tokens / 2, each, own.siblings / steps, running[4], running[5], running[6] + 1
     )
-    prompt_s = steps * float(cost(*step))
-    return rest_s + at.wait_s + prompt_s
+    return rest_s + at.wait_s, steps * float(cost(*step))
 
 
 def _presence(demand: Demand, budget: int, step_s: float) -> float:
@@ -191,9 +212,18 @@ def _presence(demand: Demand, budget: int, step_s: float) -> float:
 
 
 def _fixed_point(image: Callable[[float], float], limit: float) -> float:
-    """The least n in [0, limit] with image(n) <= n, by bisection: image grows with n."""
+    """The n in [0, limit] with image(n) = n, by regula falsi (Illinois); image(limit) <= limit."""
     low, high = 0.0, limit
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (middle, high) if image(middle) > middle else (low, middle)
+    below, above = image(low), min(image(high) - high, 0.0)
+    for _ in range(60):
+        if below <= 0:
+            return low
+        n = high - above * (high - low) / (above - below)
+        miss = image(n) - n
+        if abs(miss) <= 1e-6 * n or high - low <= 1e-9 * limit:
+            return n
+        if miss > 0:
+            low, below, above = n, miss, above / 2
+        else:
+            high, above, below = n, miss, below / 2
     return (low + high) / 2

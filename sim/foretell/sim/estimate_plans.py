@@ -261,8 +261,9 @@ def latencies(
     return np.concatenate(seconds), np.concatenate(weights)
 
 
-def quantile(values: FloatArray, weights: FloatArray, share: float) -> float:
-    """The weighted quantile of values, linear between the middles of their weights."""
+def quantiles(values: FloatArray, weights: FloatArray, percentiles: Sequence[float]) -> list[float]:
+    """Weighted percentiles of values, linear between the middles of their weights."""
     order = np.argsort(values)
     heights = np.cumsum(weights[order]) - weights[order] / 2
-    return float(np.interp(share * weights.sum(), heights, values[order]))
+    at = np.asarray(percentiles) / 100 * weights.sum()
+    return [float(value) for value in np.interp(at, heights, values[order])]
