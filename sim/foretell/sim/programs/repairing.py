@@ -117,7 +117,7 @@ def iterative_decoding(
             if verdicts:
                 yield every(verdicts)
             for call, verdict in zip(answered, verdicts, strict=True):
-                if verdict.done and verdict.score > highest:
+                if verdict.done and (best is None or verdict.score > highest):  # an oracle says −inf
                     best, highest = call, verdict.score
             if query.over:
                 best = best or (answered[0] if answered else None)
@@ -138,7 +138,7 @@ def solve_detect_verify(
     long_verifier: Judge = _LONG,
     solver: PoolName = MAIN,
 ) -> Program:
-    """Cut the solver where it has its solution, verify that, at length if in doubt, and solve anew if need be.
+    """Cut the solver where it has its solution, verify that, at length if in doubt; solve anew if refused.
 
     Completion is detected by probes after every chunk: `stable` equal answers in a row. Then `quick` short
     verdicts; unless `agree` of them or more go one way a long one decides. A refused solution is
