@@ -161,7 +161,7 @@ def forecast_command(
     return 0 if result.met else 1
 
 
-_FILES = ("forecast.json", "requests.csv", "requests.parquet")
+_FILES = ("forecast.json", "requests.csv", "requests.parquet", "queries.csv")
 
 
 def _write_records(folder: Path, text: str, result: Any) -> None:
@@ -169,6 +169,8 @@ def _write_records(folder: Path, text: str, result: Any) -> None:
 
     (folder / "forecast.json").write_text(text, encoding="utf-8")
     write_calls(folder / "requests.csv", result.run)
+    if result.run.queries is not None:
+        result.queries.to_csv(folder / "queries.csv", index=False)
     if has_parquet():
         result.calls.to_parquet(folder / "requests.parquet", index=False)
 
