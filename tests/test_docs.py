@@ -86,6 +86,8 @@ def test_examples_run(example: Path) -> None:
     from foretell.sim import Scenario, forecast
 
     scenario = Scenario.load(example)
+    if scenario.compare:
+        pytest.skip("test_compare runs it")
     small = scenario.replace(**{"workload.num_requests": 60}, replications=2)
     result = forecast(small)
     assert len(result.run) >= 60

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from typing import Any
 
 from foretell.models.architecture import load_architecture
 from foretell.models.hardware import load_hardware
-from foretell.sim.scenario import Pool, Scenario
+from foretell.sim.scenario import Scenario
 
 CELLS = "cells"
 """The key of `compare` under which cells are given one by one."""
@@ -109,19 +110,25 @@ def _cell(scenario: Scenario, changes: Mapping[str, Any]) -> Cell:
     spelled = {path: value for path, value in used.items() if path.partition(".")[0] != "strategy"}
     made = scenario.replace(compare={}, pools=pools, strategy=strategy, **spelled)
     for name, pool in made.pools.items():
-        _check_names(name, pool)
+        for field in _LOADED:
+            named = getattr(pool, field)
+            fault = "" if named is None else _fault(field, named)
+            if fault:
+                raise ValueError(f"pools.{name}.{field}: {fault}")
     return Cell(used, made)
 
 
-def _check_names(name: str, pool: Pool) -> None:
-    """A name that is not known is a slip, unlike a model that does not fit."""
-    for field, load in (("model", load_architecture), ("hardware", load_hardware)):
-        named = getattr(pool, field)
-        if named is not None:
-            try:
-                load(named)
-            except ValueError as error:
-                raise ValueError(f"pools.{name}.{field}: {error}") from None
+_LOADED: Mapping[str, Callable[[str], object]] = {"model": load_architecture, "hardware": load_hardware}
+
+
+@cache
+def _fault(field: str, name: str) -> str:
+    """What is wrong with a name: unlike a model that does not fit, one that is not known is a slip."""
+    try:
+        _LOADED[field](name)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def called_pools(strategy: Mapping[str, Any], pools: list[str], task: str | None) -> list[str]:

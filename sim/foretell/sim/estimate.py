@@ -138,9 +138,9 @@ def estimate(
         figures[f"e2e_p{percentile:g}_s"] = value + late
     calls = [s.share * s.calls for s in plan.stages]
     ttft = [a + b for a, b in zip(first, prompt, strict=True)]
-    figures["ttft_mean_s"] = float(np.average(ttft, weights=calls)) + late
+    figures["ttft_mean_s"] = _average(ttft, calls) + late
     writing = [c * max(s.tokens - 1, 0.0) for c, s in zip(calls, plan.stages, strict=True)]
-    figures["tpot_mean_s"] = float(np.average(tpot, weights=writing)) if sum(writing) else math.nan
+    figures["tpot_mean_s"] = _average(tpot, writing)
     return figures | _dear(deployments, states, served, accuracy)
 
 
@@ -218,4 +218,9 @@ def _power_W(part: EnginePart, state: Steady) -> float | None:
 def _over(states: Mapping[str, Steady], deployments: Mapping[str, Deployment], figure: str) -> float:
     """Mean over all engines."""
     counts = [len(deployments[name].engines) for name in states]
-    return float(np.average([getattr(state.engine, figure) for state in states.values()], weights=counts))
+    return _average([getattr(state.engine, figure) for state in states.values()], counts)
+
+
+def _average(values: Sequence[float], weights: Sequence[float]) -> float:
+    whole = math.fsum(weights)
+    return math.fsum(v * w for v, w in zip(values, weights, strict=True)) / whole if whole else math.nan

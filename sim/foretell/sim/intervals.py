@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 LEVEL = 0.9
 """Confidence level of every interval."""
@@ -116,6 +117,7 @@ def t_cdf(t: float, df: int) -> float:
     return (1 + inside) / 2
 
 
+@cache
 def t_quantile(p: float, df: int) -> float:
     """Student's t quantile for 0 < p < 1, by bisection to 12 digits."""
     if p < 0.5:

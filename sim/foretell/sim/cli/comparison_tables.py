@@ -13,15 +13,15 @@ from foretell.sim.cli.tables import chance, percent
 from foretell.sim.comparing import Compared, Comparison, difference
 from foretell.sim.comparing_records import AGAINST_BEST
 from foretell.sim.intervals import Estimate
-from foretell.sim.quantities import show_number, show_seconds, show_seconds_between
+from foretell.sim.quantities import show_number, show_seconds
 
 _FIGURES: Sequence[tuple[str, str]] = (  # key, title
     ("accuracy", "Accuracy"),
     ("e2e_p50_s", "p50"),
     ("e2e_p99_s", "p99"),
     ("tokens_per_query", "Tokens"),
-    ("usd_per_query", "USD/query"),
-    ("usd_per_correct", "USD/right"),
+    ("usd_per_query", "$/query"),
+    ("usd_per_correct", "$/right"),
     ("energy_per_query_J", "kJ/query"),
     ("energy_per_correct_J", "kJ/right"),
 )
@@ -32,6 +32,9 @@ _BY = {
     "energy_per_correct_J": "least energy a right answer",
     "tokens_per_query": "fewest tokens",
 }
+_TOLD = ("accuracy", "e2e_p99_s", "usd_per_correct", "energy_per_correct_J")
+"""Figures whose intervals have room on a narrow terminal; JSON and CSV have all."""
+_ROOMY = 130
 _ROWS = 6
 """Cells that are set against the first."""
 
@@ -40,10 +43,9 @@ def show_comparison(comparison: Comparison, console: Console | None = None) -> N
     """Print a comparison: who wins, every cell, differences to the winner, notes."""
     out = console or Console(highlight=False)
     out.print(_headline(comparison))
-    out.print(_cells(comparison))
-    failed = [cell for cell in comparison.cells if cell.reason]
-    for cell in failed:
-        out.print(Text(f"- {_name(cell)}: {cell.reason}", style="dim"))
+    out.print(_cells(comparison, roomy=out.width >= _ROOMY))
+    for line in _failures(comparison):
+        out.print(Text(line, style="dim"))
     against = _against(comparison)
     if against is not None:
         out.print(against)
@@ -74,24 +76,38 @@ def _name(cell: Compared) -> str:
     return ", ".join(cell.labels.values())
 
 
-def _cells(comparison: Comparison) -> Table:
+def _failures(comparison: Comparison) -> list[str]:
+    """One line a reason."""
+    by_reason: dict[str, list[str]] = {}
+    for cell in comparison.cells:
+        if cell.reason:
+            by_reason.setdefault(cell.reason, []).append(_name(cell))
+    return [
+        f"- {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {reason}"
+        for reason, names in by_reason.items()
+    ]
+
+
+def _cells(comparison: Comparison, *, roomy: bool) -> Table:
     told = [cell for cell in comparison.cells if not cell.reason]
     paths = list(dict.fromkeys(path for cell in comparison.cells for path in cell.labels))
     figures = [f for f in _FIGURES if any(not math.isnan(cell.value(f[0])) for cell in told)]
     goals = bool(comparison.scenario.objectives)
-    titles = [*_titles(paths), *(["Meets"] if goals else []), *(title for _, title in figures)]
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("")
-    for i, title in enumerate(titles):
-        table.add_column(title, justify="left" if i < len(paths) else "right")
+    for title in _titles(paths) if roomy else ["Cell"]:
+        table.add_column(title, overflow="fold")
+    for title in [*(["Meets"] if goals else []), *(title for _, title in figures)]:
+        table.add_column(title, justify="right", no_wrap=True)
     for place, cell in enumerate(comparison.cells):
         mark = "*" if comparison.frontier[place] else ""
-        row: list[str | Text] = [mark, *(cell.labels.get(path, "–") for path in paths)]
+        names = [cell.labels.get(path, "–") for path in paths] if roomy else [_name(cell)]
+        row: list[str | Text] = [mark, *names]
         if cell.reason:
             table.add_row(*row, *([""] if goals else []), Text("failed", style="red"))
             continue
         row += [_meets(cell)] if goals else []
-        row += [_figure(key, cell.summary.get(key)) for key, _ in figures]
+        row += [_figure(key, cell.summary.get(key), roomy or key in _TOLD) for key, _ in figures]
         table.add_row(*row, style="bold" if cell is comparison.best else "")
     return table
 
@@ -113,28 +129,42 @@ def _meets(cell: Compared) -> Text:
     return Text(text, style="green" if cell.met else "red")
 
 
-def _figure(key: str, found: Estimate | None) -> Text:
+def _figure(key: str, found: Estimate | None, interval: bool) -> Text:
     if found is None or not math.isfinite(found.value):
         return Text("–")
     show, between = _shown(key)
     cell = Text(show(found.value))
-    if math.isfinite(found.low) and found.high > found.low:
+    if interval and math.isfinite(found.low) and found.high > found.low:
         cell.append(f"\n{between(found.low, found.high)}", style="dim")
     return cell
 
 
 def _shown(key: str) -> tuple[Callable[[float], str], Callable[[float, float], str]]:
+    """How to show a figure and its interval; intervals with two digits."""
     if key.endswith("_s"):
-        return show_seconds, lambda low, high: show_seconds_between(low, high).replace(" ", "")
+        return show_seconds, _seconds_between
     if key == "accuracy":
-        return percent, lambda low, high: f"{low * 100:.3g}–{high * 100:.3g}"
+        return percent, lambda low, high: f"{low * 100:.2g}–{high * 100:.2g}"
+    if key == "tokens_per_query":
+        return lambda value: f"{value:,.0f}", lambda low, high: f"{low:,.0f}–{high:,.0f}"
     scale = 1e-3 if key.endswith("_J") else 1.0
-    digits = 0 if key == "tokens_per_query" else None
+    return (
+        lambda value: show_number(value * scale),
+        lambda low, high: f"{_two(low * scale)}–{_two(high * scale)}",
+    )
 
-    def show(value: float) -> str:
-        return f"{value:,.0f}" if digits == 0 else show_number(value * scale)
 
-    return show, lambda low, high: f"{show(low)}–{show(high)}"
+def _seconds_between(low: float, high: float) -> str:
+    unit = show_seconds(high).split(" ")[-1]
+    factor = {"µs": 1e-6, "ms": 1e-3, "min": 60.0, "h": 3600.0}.get(unit, 1.0)
+    return f"{_two(low / factor)}–{_two(high / factor)}"
+
+
+def _two(value: float) -> str:
+    """Two digits, without an exponent where people can do without."""
+    if value == 0 or not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.2g}"
+    return f"{value:,.{max(0, 1 - math.floor(math.log10(abs(value))))}f}"
 
 
 def _against(comparison: Comparison) -> Table | None:
