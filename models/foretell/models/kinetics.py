@@ -1,10 +1,10 @@
 """What a query costs by arithmetic and by memory: the cost laws of "Kinetics".
 
 Source: Sadhukhan et al., "Kinetics: Rethinking Test-Time Scaling Laws", arXiv 2506.05333 (2025-06), and the
-authors' cost_model/utils.py (github.com/Infini-AI-Lab/Kinetics at e776559, read 2026-11). Symbols, as there: P parameters that a
-token is multiplied with; N trials; c prompt tokens; g generated tokens of a trial; n_l layers; H query heads; K KV heads;
-d head dim; B tokens of KV that sparse attention reads; I FLOP that the hardware could do while it reads a
-byte.
+authors' cost_model/utils.py (github.com/Infini-AI-Lab/Kinetics at e776559, read 2026-11). Symbols, as there:
+P parameters that a token is multiplied with; N trials; c prompt tokens; g generated tokens of a trial; n_l
+layers; H query heads; K KV heads; d head dim; B tokens of KV that sparse attention reads; I FLOP that the
+hardware could do while it reads a byte.
 
     kv(g)  = Σ_{t=1..g} min(c + t, B)                                     [KV tokens read by one trial]
     FLOP   = N·(2·P·g + 4·kv·H·d·n_l)        bytes = N·4·kv·K·d·n_l  [16-bit KV; dense: prompt shared]

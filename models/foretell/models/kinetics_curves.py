@@ -1,8 +1,8 @@
 """What accuracy a cost buys one model: longer chains of thought, or more trials with an oracle that picks.
 
 Two sources of accuracy: the truncation law of a task's mean (`law_curve`), and an outcome profile, problem by
-problem (`long_cot_curve`, `best_of_n_curve`). The latter chooses the best configuration of every problem as the
-paper does, which nobody can who does not know the answers: an upper bound of what one setting for all reaches.
+problem (`long_cot_curve`, `best_of_n_curve`). The latter chooses the best configuration of every problem as
+the paper does, which nobody can who does not know the answers: a bound on one setting for all.
 """
 
 from __future__ import annotations
@@ -49,6 +49,9 @@ class Pricing:
     batch: float = 1
 
 
+AS_PUBLISHED = Pricing()
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """Sparse attention to choose from, and what it leaves of the accuracy.
@@ -71,7 +74,7 @@ def law_curve(
     shape: DecoderShape,
     truncation: tuple[float, float, float],
     prompt: float,
-    pricing: Pricing = Pricing(),
+    pricing: Pricing = AS_PUBLISHED,
     kept: Kept | None = None,
     longest: float = 32_768,
 ) -> FloatArray:
@@ -98,7 +101,7 @@ def long_cot_curve(
     costs: npt.ArrayLike,
     shape: DecoderShape,
     outcomes: Outcomes,
-    pricing: Pricing = Pricing(),
+    pricing: Pricing = AS_PUBLISHED,
     kept: Kept | None = None,
     caps: tuple[int, ...] = CAPS,
 ) -> FloatArray:
@@ -126,7 +129,7 @@ def best_of_n_curve(
     costs: npt.ArrayLike,
     shape: DecoderShape,
     outcomes: Outcomes,
-    pricing: Pricing = Pricing(),
+    pricing: Pricing = AS_PUBLISHED,
     kept: Kept | None = None,
     trials: tuple[int, ...] = TRIALS,
 ) -> FloatArray:
@@ -157,7 +160,7 @@ class _Problems:
     wrong_tokens: FloatArray
 
     @classmethod
-    def of(cls, outcomes: Outcomes, nodes: int = 24) -> _Problems:
+    def of(cls, outcomes: Outcomes, nodes: int = 48) -> _Problems:
         from scipy.special import ndtr, ndtri
 
         weight, chance, log_median = outcomes.problem_grid(60, 5)
@@ -194,7 +197,11 @@ def _price(
     return np.asarray(cost.eflops(pricing.intensity), dtype=np.float64)
 
 
-def _per_problem(costs: npt.ArrayLike, spent: FloatArray, right: FloatArray, weight: FloatArray) -> FloatArray:
+def _per_problem(
+    costs: npt.ArrayLike, spent: FloatArray, right: FloatArray, weight: FloatArray
+) -> FloatArray:
     """Put configurations, the axes before the problems', last, and take the best of every problem."""
-    by_problem = [np.moveaxis(np.broadcast_to(x, spent.shape), -1, 0) for x in (spent, right)]
-    return best_within(costs, *(x.reshape(len(weight), -1) for x in by_problem), weight)
+    price, coverage = (
+        np.moveaxis(np.broadcast_to(x, spent.shape), -1, 0).reshape(len(weight), -1) for x in (spent, right)
+    )
+    return best_within(costs, price, coverage, weight)

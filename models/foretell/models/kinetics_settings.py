@@ -1,4 +1,4 @@
-"""How the best KV budget and the best number of tokens grow with what may be spent, under sparse attention."""
+"""How the best KV budget and the best number of tokens grow with what may be spent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foretell.models.kinetics import DecoderShape, FloatArray, Sparse, query_cost
-from foretell.models.kinetics_curves import Kept, Pricing
+from foretell.models.kinetics_curves import AS_PUBLISHED, Kept, Pricing
 from foretell.models.kinetics_frontier import budget_factor, truncated_accuracy
 from foretell.models.outcomes import Outcomes
 
@@ -55,14 +55,16 @@ def best_chain(
     truncation: tuple[float, float, float],
     prompt: float,
     kept: Kept,
-    pricing: Pricing = Pricing(),
+    pricing: Pricing = AS_PUBLISHED,
 ) -> Settings:
     """Budget and length of one chain, by the truncation law and the law of the KV budget."""
     spent = np.asarray(costs, dtype=np.float64)
     grid = np.geomspace(16, 65_536, 600)
     bought = np.empty((len(_BUDGETS), len(spent)))
     for row, budget in enumerate(_BUDGETS):
-        price = query_cost(shape, prompt, grid, attention=Sparse(budget), law=pricing.law, batch=pricing.batch)
+        price = query_cost(
+            shape, prompt, grid, attention=Sparse(budget), law=pricing.law, batch=pricing.batch
+        )
         logs = np.log(price.eflops(pricing.intensity))
         bought[row] = np.exp(np.interp(np.log(spent), logs, np.log(grid)))
     kept_share = budget_factor(_BUDGETS, kept.scale, kept.shape)[:, None]
@@ -74,7 +76,7 @@ def best_trials(
     shape: DecoderShape,
     outcomes: Outcomes,
     kept: Kept,
-    pricing: Pricing = Pricing(),
+    pricing: Pricing = AS_PUBLISHED,
 ) -> Settings:
     """Budget and number of whole answers of which an oracle picks one; fractions of trials are allowed."""
     spent = np.asarray(costs, dtype=np.float64)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foretell.models.kinetics import PAPER, PAPER_INTENSITY, attention_over_parameters
-from foretell.models.kinetics_curves import Kept, Pricing, best_of_n_curve, law_curve, long_cot_curve
+from foretell.models.kinetics_curves import Kept, Pricing, best_of_n_curve, law_curve
 from foretell.models.kinetics_frontier import Frontier, frontier, log_costs, switches
 from foretell.models.kinetics_paper import PaperModel, paper_kept, paper_models, prompt_tokens
 from foretell.models.kinetics_settings import best_chain, best_trials
@@ -37,6 +37,7 @@ class Check:
         by: what ours comes from: "formula", "law" (truncation law), "profile" (outcome profiles) or "points"
             (the paper's own curves, read by our tools).
         interval: 90 % of ours over resampled curves, where that was done.
+        crossings: of a switch, every accuracy at which the same two curves change places that way.
 
     """
 
@@ -45,6 +46,7 @@ class Check:
     ours: float | None
     by: str
     interval: tuple[float, float] | None = None
+    crossings: tuple[float, ...] = ()
 
 
 @cache
@@ -93,32 +95,40 @@ def shape_checks() -> list[Check]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Curves of all models over costs of one kind."""
+
+    costs: FloatArray
+    curves: Curves
+
+    def crossings(self, pair: tuple[str, str]) -> list[float]:
+        """Accuracies above 0.2 at which the frontier goes from one model to another, in order of cost."""
+        top = switches(self.costs, self.curves, 0.2)
+        return [s.accuracy for s in top if (s.before, s.after) == pair]
+
+
 def switch_checks(
-    curves: Mapping[str, Curves], by: str, spreads: Mapping[str, list[Curves]] | None = None
+    found: Mapping[str, Found], by: str, spreads: Mapping[str, list[Found]] | None = None
 ) -> list[Check]:
-    """Accuracies at which frontiers change model, from curves over `grid` by kind of cost."""
+    """Accuracies at which frontiers last change from model to model, by kind of cost."""
     checks = []
     for one in reported()["switches"]:
         pair = one["before"], one["after"]
-        drawn = [switch_accuracy(one["cost"], c, pair) for c in (spreads or {}).get(one["cost"], [])]
-        known = [x for x in drawn if x is not None]
-        enough = len(known) >= 20
+        crossed = found[one["cost"]].crossings(pair)
+        drawn = [c[-1] for f in (spreads or {}).get(one["cost"], []) if (c := f.crossings(pair))]
+        ends = np.quantile(drawn, (0.05, 0.95)) if len(drawn) >= 20 else None
         checks.append(
             Check(
                 f"{one['cost']}: {pair[0]} → {pair[1]}",
                 one["accuracy"],
-                switch_accuracy(one["cost"], curves[one["cost"]], pair),
+                crossed[-1] if crossed else None,
                 by,
-                (float(np.quantile(known, 0.05)), float(np.quantile(known, 0.95))) if enough else None,
+                None if ends is None else (float(ends[0]), float(ends[1])),
+                tuple(crossed),
             )
         )
     return checks
-
-
-def switch_accuracy(cost: str, curves: Curves, pair: tuple[str, str]) -> float | None:
-    """The accuracy at which the frontier last goes from one model to another; None where it never does."""
-    found = [s.accuracy for s in switches(grid(cost), curves, 0.02) if (s.before, s.after) == pair]
-    return found[-1] if found else None
 
 
 def on_frontier(cost: str, curves: Curves, size: str, floor: float = 0.1) -> bool:
@@ -160,7 +170,7 @@ def frontiers(strategy: Callable[..., FloatArray]) -> dict[str, Frontier]:
 
 
 def sparse_checks(cot: Mapping[str, Frontier], best: Mapping[str, Frontier], by: str) -> list[Check]:
-    """Savings and gains of sparse attention that the paper claims, from frontiers of long CoT and best-of-N."""
+    """Savings and gains of sparse attention that the paper claims, from frontiers of both strategies."""
     told = reported()["claims"]
     checks = []
     for strategy, name, tops in (("long_cot", "long CoT", cot), ("best_of_n", "best-of-N", best)):
@@ -171,7 +181,9 @@ def sparse_checks(cot: Mapping[str, Frontier], best: Mapping[str, Frontier], by:
         less = float(dense.cost_at(accuracy) / sparse.cost_at(accuracy))
         at = told[f"gain_{strategy}_b200_s"]
         checks += [
-            Check(f"top-k, {name}: times less cost at {accuracy:g}", told[f"topk_saving_{strategy}"], less, by),
+            Check(
+                f"top-k, {name}: times less cost at {accuracy:g}", told[f"topk_saving_{strategy}"], less, by
+            ),
             Check(
                 f"top-k, {name}: points gained at {at:g} B200-s",
                 told[f"gain_{strategy}_points"],
@@ -195,7 +207,9 @@ def block_checks(cot: Mapping[str, Frontier]) -> list[Check]:
     less = float(dense.cost_at(accuracy) / block.cost_at(accuracy))
     gain = 100 * float(np.max(block.accuracy - dense.accuracy))
     return [
-        Check(f"block top-k, long CoT: times less cost at {accuracy:g}", told["block_saving"], less, "profile"),
+        Check(
+            f"block top-k, long CoT: times less cost at {accuracy:g}", told["block_saving"], less, "profile"
+        ),
         Check("block top-k, long CoT: most points gained", told["block_gain_points"], gain, "profile"),
     ]
 
@@ -211,7 +225,10 @@ def growth_checks() -> list[Check]:
     outcomes = load_outcomes("aime24", model.architecture)
     trials = best_trials(costs, model.shape(), outcomes, kept, pricing)
     checks = []
-    for name, found in (("long CoT", chain.per_doubling(0.1, 0.75)), ("best-of-N", trials.per_doubling(0.8, 0.95))):
+    for name, found in (
+        ("long CoT", chain.per_doubling(0.1, 0.75)),
+        ("best-of-N", trials.per_doubling(0.8, 0.95)),
+    ):
         for what, paper, ours in zip(("budget", "tokens"), _GROWTH, found, strict=True):
             checks.append(Check(f"{name}: {what} for twice the cost, times", told[paper], ours, "law"))
     return checks

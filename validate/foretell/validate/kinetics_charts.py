@@ -38,18 +38,20 @@ class Line:
 def line(costs: npt.ArrayLike, accuracy: npt.ArrayLike, *, dashed: bool = False) -> Line:
     """A curve without points."""
     none = np.zeros(0)
-    return Line(np.asarray(costs, dtype=np.float64), np.asarray(accuracy, dtype=np.float64), none, none, dashed)
+    return Line(
+        np.asarray(costs, dtype=np.float64), np.asarray(accuracy, dtype=np.float64), none, none, dashed
+    )
 
 
 def over_costs(
-    series: Mapping[str, Line], title: str, across: str, low: float, high: float, every: int = 2
+    series: Mapping[str, Sequence[Line]], title: str, across: str, low: float, high: float, every: int = 2
 ) -> str:
     """Plot accuracy [%] over cost, logarithmic, from `low` to `high`; every n-th point is drawn.
 
-    Series take colours and markers in their order, as `charts.legend` shows them.
+    Series take colours and markers in their order, as `charts.legend` shows them; a series' lines share them.
     """
     start, end = math.log10(low), math.log10(high)
-    top = max((float(np.max(np.r_[x.accuracy, x.point_accuracy, 0.0])) for x in series.values()), default=1.0)
+    top = max((_highest(lines) for lines in series.values()), default=1.0)
     top = min(1.0, math.ceil(10 * top + 1e-9) / 10)
 
     def place(cost: float) -> float:
@@ -69,35 +71,31 @@ def over_costs(
         f'<text x="{_LEFT - 6}" y="{up(share) + 4:.1f}" text-anchor="end">{100 * share:.0f} %</text>'
         for share in np.arange(0, top + 0.01, 0.2)
     ]
-    for index, one in enumerate(series.values()):
+    for index, one in ((i, one) for i, lines in enumerate(series.values()) for one in lines):
         colour = f"var(--c{index % COLOURS})"
         inside = (one.point_costs >= low) & (one.point_costs <= high)
         chosen = np.flatnonzero(inside)[::every]
         marks = "".join(marker(index, place(one.point_costs[i]), up(one.point_accuracy[i])) for i in chosen)
         if marks:
             parts.append(f'<path class="mark" fill="{colour}" d="{marks}"/>')
-        parts.append(_path(one, colour, place, up, low, high))
+        within = (one.costs >= low) & (one.costs <= high)
+        steps = zip(one.costs[within], one.accuracy[within], strict=True)
+        if within.any():
+            parts.append(_path([f"{place(x):.1f} {up(y):.1f}" for x, y in steps], colour, dashed=one.dashed))
     parts.append(
         f'<text x="{(_LEFT + _WIDTH) / 2}" y="{_HEIGHT - 8}" text-anchor="middle">{escape(across)}</text>'
     )
-    about = "; ".join(f"{name}: up to {100 * _highest(one):.0f} %" for name, one in series.items())
+    about = "; ".join(f"{name}: up to {100 * _highest(lines):.0f} %" for name, lines in series.items())
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">'
         f"<title>{escape(title)}</title><desc>{escape(about)}</desc>{''.join(parts)}</svg>"
     )
 
 
-def _path(one: Line, colour: str, place: object, up: object, low: float, high: float) -> str:
-    assert callable(place) and callable(up)
-    inside = (one.costs >= low) & (one.costs <= high)
-    if not inside.any():
-        return ""
-    steps: Sequence[str] = [
-        f"{place(x):.1f} {up(y):.1f}" for x, y in zip(one.costs[inside], one.accuracy[inside], strict=True)
-    ]
-    dashes = ";stroke-dasharray:5 4" if one.dashed else ""
+def _path(steps: Sequence[str], colour: str, *, dashed: bool) -> str:
+    dashes = ";stroke-dasharray:5 4;opacity:.7" if dashed else ""
     return f'<path style="fill:none;stroke:{colour};stroke-width:1.6{dashes}" d="M{"L".join(steps)}"/>'
 
 
-def _highest(one: Line) -> float:
-    return float(np.max(np.r_[one.accuracy, one.point_accuracy]))
+def _highest(lines: Sequence[Line]) -> float:
+    return max(float(np.max(np.r_[one.accuracy, one.point_accuracy])) for one in lines)

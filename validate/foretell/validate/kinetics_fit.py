@@ -1,4 +1,4 @@
-"""Laws of accuracy fitted to the paper's points: truncation by length, and the KV budget of sparse attention."""
+"""Laws of accuracy fitted to the paper's points: truncation by length, and the KV budget."""
 
 from __future__ import annotations
 

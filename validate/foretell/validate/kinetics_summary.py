@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from foretell.models.kinetics_curves import Kept, best_of_n_curve, law_curve, long_cot_curve
+from foretell.models.kinetics import PAPER, query_cost
+from foretell.models.kinetics_curves import Kept, Pricing, best_of_n_curve, law_curve, long_cot_curve
 from foretell.models.kinetics_frontier import Frontier, frontier
 from foretell.models.kinetics_paper import paper_kept, paper_models, prompt_tokens
 from foretell.validate.kinetics import (
@@ -17,6 +18,7 @@ from foretell.validate.kinetics import (
     COSTS,
     Check,
     Curves,
+    Found,
     block_checks,
     flops_choice_times,
     frontiers,
@@ -37,15 +39,16 @@ from foretell.validate.kinetics_fit import (
     fit_budget,
     fit_truncation,
     resampled,
+    tokens_of,
     unit_curve,
 )
 from foretell.validate.kinetics_points import PaperCurves, paper_curves
 
-RESAMPLES = 60
+RESAMPLES = 40
 POOLED = ("1.7B", "4B", "8B", "32B")
-"""Sizes whose top-k curves the law of the KV budget is fitted to. 0.6B solves too little to tell; 14B lies below
-its smaller and its larger neighbour at equal cost, which no law in the model's size can do, and fits this law
-when budgets of 128 and 256 are left out: they seem not to be in its runs."""
+"""Sizes whose top-k curves the law of the KV budget is fitted to. 0.6B solves too little to tell; 14B lies
+below its smaller and its larger neighbour at equal cost, which no law in the model's size can do, and fits
+this law when budgets of 128 and 256 are left out: they seem not to be in its runs."""
 LARGER = (512, 1024, 2048)
 
 
@@ -56,8 +59,8 @@ class Fits:
     Attributes:
         truncation: by size.
         budget: shared by `POOLED`.
-        left_out: by size, root mean square error of its top-k curve by the law of the other pooled sizes, only
-            A∞ being its own; 14B with budgets from 512 on.
+        left_out: by size, root mean square error of its top-k curve by the law of the other pooled sizes,
+            only A∞ being its own; 14B with budgets from 512 on.
 
     """
 
@@ -105,9 +108,14 @@ def kinetics(folder: Path | None) -> Result:
     told = reported()["claims"]
     checks = [
         *shape_checks(),
-        *switch_checks(law, "law", spreads),
-        *switch_checks(profile, "profile"),
-        Check(f"FLOPs-optimal over eFLOPs-optimal cost, at {where:.2f}", told["flops_choice_times"], times, "profile"),
+        *switch_checks(_over_grid(law), "law", spreads),
+        *switch_checks(_over_grid(profile), "profile"),
+        Check(
+            f"FLOPs-optimal over eFLOPs-optimal cost, at {where:.2f}",
+            told["flops_choice_times"],
+            times,
+            "profile",
+        ),
         *sparse_checks(tops["long CoT"], tops["best-of-N"], "profile"),
         *block_checks(tops["long CoT"]),
         *growth_checks(),
@@ -117,7 +125,7 @@ def kinetics(folder: Path | None) -> Result:
             "dense": frontier(points.costs, dict(points.dense)),
             "top-k": frontier(points.costs, dict(points.sparse)),
         }
-        checks += sparse_checks(both, {}, "points")
+        checks += switch_checks(_found_in(points), "points") + sparse_checks(both, {}, "points")
     eight = {by: on_frontier("eFLOPs", c["eFLOPs"], "8B") for by, c in (("law", law), ("profile", profile))}
     return Result(checks, fits, points, law, profile, tops, eight)
 
@@ -157,22 +165,36 @@ def law_over_points(points: PaperCurves) -> dict[str, dict[str, Any]]:
     }
 
 
-def _drawn(points: PaperCurves, fits: Fits) -> dict[str, list[Curves]]:
-    """Law curves after resampling what the truncation laws leave of the paper's dense curves."""
-    from foretell.models.kinetics_curves import Pricing
+def _over_grid(curves: Mapping[str, Curves]) -> dict[str, Found]:
+    return {cost: Found(grid(cost), of) for cost, of in curves.items()}
 
+
+def _found_in(points: PaperCurves) -> dict[str, Found]:
+    """The paper's dense curves by eFLOPs, and by FLOPs, each cost turned into tokens and these into FLOP."""
+    by_flops = {}
+    for size, model in paper_models().items():
+        shape = model.shape()
+        generated = tokens_of(shape, points.costs, prompt_tokens())
+        flops = query_cost(shape, prompt_tokens(), generated, law=PAPER).flops
+        by_flops[size] = np.interp(np.log(grid("FLOPs")), np.log(flops), points.dense[size])
+    return {"FLOPs": Found(grid("FLOPs"), by_flops), "eFLOPs": Found(points.costs, dict(points.dense))}
+
+
+def _drawn(points: PaperCurves, fits: Fits) -> dict[str, list[Found]]:
+    """Law curves after resampling what the truncation laws leave of the paper's dense curves."""
     models, prompt = paper_models(), prompt_tokens()
-    drawn: dict[str, list[Curves]] = {cost: [] for cost in COSTS}
+    drawn: dict[str, list[Found]] = {cost: [] for cost in COSTS}
     for seed in range(RESAMPLES):
         laws = {
             size: resampled(m.shape(), points.costs, points.dense[size], fits.truncation[size], prompt, seed)
             for size, m in models.items()
         }
         for cost, intensity in COSTS.items():
-            pricing = Pricing(intensity)
-            drawn[cost].append(
-                {s: law_curve(grid(cost), models[s].shape(), laws[s].figures, prompt, pricing) for s in models}
-            )
+            curves = {
+                s: law_curve(grid(cost), m.shape(), laws[s].figures, prompt, Pricing(intensity))
+                for s, m in models.items()
+            }
+            drawn[cost].append(Found(grid(cost), curves))
     return drawn
 
 
@@ -188,6 +210,7 @@ def plain_figures(result: Result) -> dict[str, Any]:
                 "difference": None if c.ours is None else c.ours - c.paper,
                 "by": c.by,
                 "interval_90": c.interval,
+                "crossings": c.crossings,
             }
             for c in result.checks
         ],
@@ -199,7 +222,11 @@ def plain_figures(result: Result) -> dict[str, Any]:
                 s: {"half_tokens": t.half_tokens, "spread": t.spread, "rmse": t.rmse}
                 for s, t in fits.truncation.items()
             },
-            "budget": {"scale": fits.budget.scale, "shape": fits.budget.shape, "rmse": dict(fits.budget.rmse)},
+            "budget": {
+                "scale": fits.budget.scale,
+                "shape": fits.budget.shape,
+                "rmse": dict(fits.budget.rmse),
+            },
             "budget_left_out_rmse": dict(fits.left_out),
         },
         "b200_flops": B200_FLOPS,
