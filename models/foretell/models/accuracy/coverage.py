@@ -39,10 +39,9 @@ def unbiased_pass_at_k(n: npt.ArrayLike, c: npt.ArrayLike, k: npt.ArrayLike) -> 
 
 def pass_at_k(p: npt.ArrayLike, k: npt.ArrayLike) -> FloatArray:
     """Chance 1 − (1−p)^k that one of k independent samples of a problem is right. Arguments broadcast."""
-    with np.errstate(divide="ignore"):  # p = 1
-        return np.asarray(
-            -np.expm1(np.asarray(k, dtype=np.float64) * np.log1p(-np.asarray(p, dtype=np.float64)))
-        )
+    tried, chance = np.asarray(k, dtype=np.float64), np.asarray(p, dtype=np.float64)
+    log_miss = np.log1p(-np.minimum(chance, 1 - 2**-53))
+    return np.asarray(np.where((chance == 1) & (tried > 0), 1.0, -np.expm1(tried * log_miss)))
 
 
 def beta_pass_at_k(k: npt.ArrayLike, difficulty: Difficulty) -> FloatArray:

@@ -51,12 +51,23 @@ def run_chance(shares: FloatArray, window: int, probes: npt.ArrayLike) -> FloatA
 
     """
     n = np.asarray(probes, dtype=np.float64)
-    if window == 1:
-        return np.asarray(1 - (1 - shares.sum(axis=-1)) ** n)
-    full = np.sum(shares**window, axis=-1)
-    rate = np.sum(shares**window * (1 - shares), axis=-1) / np.maximum(1 - full, 1e-12)
-    late = (1 - full) * np.exp(-rate * np.maximum(n - window, 0.0))
+    at_once, rate = _run_law(shares, window)
+    late = (1 - at_once) * np.exp(-rate * np.maximum(n - window, 0.0))
     return np.asarray(np.where(n >= window, 1 - late, 0.0))
+
+
+def _probes_until(shares: FloatArray, window: int, probes: FloatArray) -> FloatArray:
+    """Mean number of guesses until that, or until so many: Σ_{j<n} of the chance that none came by j."""
+    at_once, rate = _run_law(shares, window)
+    later = (1 - at_once) * np.expm1(-rate * np.maximum(probes - window, 0.0)) / np.expm1(-rate)
+    return np.asarray(np.where(probes > window, window + later, probes))
+
+
+def _run_law(shares: FloatArray, window: int) -> tuple[FloatArray, FloatArray]:
+    full = np.minimum(np.sum(shares**window, axis=-1), 1 - 1e-12)
+    if window == 1:
+        return full, np.maximum(-np.log1p(-full), 1e-12)
+    return full, np.maximum(np.sum(shares**window * (1 - shares), axis=-1) / (1 - full), 1e-12)
 
 
 def stop_on_agreement(
@@ -93,9 +104,8 @@ def stop_on_agreement(
         soon = run_chance(shares[:, None, None, :], agree, before)
         meant = np.where(has_answer[..., None], settled + agree - 1, np.inf)
         stop = np.where(meant <= final, meant * chunk_tokens, length[..., None])
-        # A run of guesses that comes is about as likely at any probe between the first possible and the last.
-        early = np.minimum((agree + np.maximum(before, agree)) / 2 * chunk_tokens, stop)
-        tokens = (1 - soon) * stop + soon * early
+        wasted = _probes_until(shares[:, None, None, :], agree, before) * chunk_tokens
+        tokens = wasted + (1 - soon) * (stop - before * chunk_tokens)
         chance = traces.p if right else 1 - traces.p
         kept = (1 - soon) if right else np.zeros_like(soon)
         total[0] += chance * (kept + soon * right_first[:, None, None]).mean(axis=(1, 2))
