@@ -107,7 +107,8 @@ def _section(kind: type, values: Any, name: str) -> Any:
     try:
         return kind(**lists)
     except TypeError as error:  # a required field is missing
-        raise ValueError(f"{name}: {str(error).rpartition('argument')[2].strip(' s:')} is missing") from None
+        missing = str(error).rpartition("argument")[2].strip(" s:'")
+        raise ValueError(f"{name}: {missing} is missing") from None
     except ValueError as error:
         raise ValueError(f"{name}.{error}" if not str(error).startswith(name) else str(error)) from None
 

@@ -27,6 +27,10 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {  # name → (module, one line of he
         "calibrate",
         "Fit step times to your own step log, benchmark results or metrics; save them.",
     ),
+    "fit-profile": (
+        "fit_profile",
+        "Fit an outcome profile to your own evaluation: accuracy, lengths, votes.",
+    ),
     "validate": (
         "foretell.validate.cli",  # above this part, hence by its whole name
         "Forecast what was measured, and say how far off that is.",
@@ -47,7 +51,7 @@ class _Commands(click.Group):
             return None
         place = _COMMANDS[cmd_name][0]
         module = import_module(place if "." in place else f"{__name__}.{place}")
-        command: click.Command = getattr(module, f"{cmd_name}_command")
+        command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         return command
 
     def resolve_command(
