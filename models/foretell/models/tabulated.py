@@ -149,7 +149,7 @@ class TabulatedCost:
             decode_context,
             sampled,
         )
-        if any(isinstance(figure, np.ndarray) for figure in load):
+        if np.ndarray in map(type, load):
             return sum(self.breakdown(*load).values())
         entries = prefill_seqs + decode_seqs
         if self.stages > 1:

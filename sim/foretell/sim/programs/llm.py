@@ -58,12 +58,14 @@ class Call(simpy.Event):
 
     """
 
-    def __init__(self, run: Runtime, query: Query, pool: str, prompt: Segments, tokens: int) -> None:
+    def __init__(
+        self, run: Runtime, query: Query, pool: str, prompt: Segments, prompt_tokens: int, tokens: int
+    ) -> None:
         super().__init__(run.clock)
         self.query = query
         self.pool = pool
         self.prompt = prompt
-        self.prompt_tokens = sum(length for _, length in prompt)
+        self.prompt_tokens = prompt_tokens
         self.asked_tokens = tokens
         self.tokens = 0
         self.done = False
@@ -105,6 +107,8 @@ class Query:
         deadline_s: when it must be answered; infinite for never.
         over: whether that has passed: nothing is computed for it any more.
         prompt: its prompt, as segments.
+        length: tokens of that.
+        name: what routers know it by.
 
     """
 
@@ -117,6 +121,8 @@ class Query:
         "draws",
         "finish_s",
         "id",
+        "length",
+        "name",
         "open",
         "over",
         "prompt",
@@ -132,6 +138,8 @@ class Query:
         self.deadline_s = deadline_s
         self.over = False
         self.prompt = prompt
+        self.length = sum(tokens for _, tokens in prompt)
+        self.name = f"q{id}"
         self.draws = draws
         self.sampled: dict[str, int] = {}  # samples taken, by pool
         self.drawn = 0
@@ -379,10 +387,13 @@ class LLM:
             raise ValueError(f"pools.{pool}: its model has no outcome profile; give outcomes") from None
 
     def _call(self, pool: str, after: Call | None, prompt_tokens: int, tokens: int) -> Call:
-        prompt = self.query.prompt if after is None else after.text
-        call = Call(self._run, self.query, pool, prompt, tokens)
+        query = self.query
+        if after is None:
+            call = Call(self._run, query, pool, query.prompt, query.length, tokens)
+        else:
+            call = Call(self._run, query, pool, after.text, after.prompt_tokens + after.tokens, tokens)
         if prompt_tokens:
-            call.prompt = (*prompt, (-call.serial, prompt_tokens))
+            call.prompt = (*call.prompt, (-call.serial, prompt_tokens))
             call.prompt_tokens += prompt_tokens
         return call
 

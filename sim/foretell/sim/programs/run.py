@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -163,9 +165,9 @@ def run_programs(
             start(max(float(times[len(queries)]), clock.now))
 
     def start(at: float) -> None:
-        query = Query(len(queries), at, at + deadline_s, (), draws)
+        number = len(queries)
+        query = Query(number, at, at + deadline_s, _prompt(profile, number), draws)
         queries.append(query)
-        query.prompt, query.prompt_tokens = _prompt(profile, query.id), 0
         arrives = clock.at(at)
         assert arrives.callbacks is not None
         arrives.callbacks.append(partial(begin, query))
@@ -183,7 +185,8 @@ def run_programs(
 
     for _ in range(1 if concurrency is None else min(concurrency, n)):
         start(float(times[len(queries)]))
-    engines.drive()
+    with _few_collections():
+        engines.drive()
     if progress is not None:
         progress(answered)
     missing = answered - n
@@ -192,6 +195,17 @@ def run_programs(
             f"program: {-missing} queries never came to an end; it waits for what nobody triggers"
         )
     return _result(queries, log, engines)
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Look for cycles seldom: calls and requests, of which there are many, die by their reference counts."""
+    before = gc.get_threshold()
+    gc.set_threshold(200_000, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _prompt(profile: Outcomes | None, query: int) -> tuple[tuple[Any, int], ...]:

@@ -127,7 +127,7 @@ class EngineServer:
             call.asked_tokens,
             call.serial,
             segments=segments,
-            session=f"q{call.query.id}",
+            session=call.query.name,
         )
         i = 0
         if len(self.engines) > 1:
