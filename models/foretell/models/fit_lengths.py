@@ -50,25 +50,20 @@ def fit_lengths(
     from scipy.optimize import minimize
 
     problems = int(problem.max()) + 1
-    ended = ~capped
-    counts = [
-        np.bincount(problem[mask], minlength=problems).astype(np.float64)
-        for mask in (correct & ended, ~correct & ended)
-    ]
-    if problems < 3 or not np.any(counts[0] + counts[1] > 1):
-        raise ValueError("lengths need three problems or more, and two samples that ended of one of them")
     y = np.log(tokens)
-    sums = [
-        (
-            np.bincount(problem[mask], y[mask], problems),
-            np.bincount(problem[mask], y[mask] ** 2, problems),
-        )
-        for mask in (correct & ended, ~correct & ended)
-    ]
+
+    def sums(mask: npt.NDArray[np.bool_]) -> tuple[FloatArray, FloatArray, FloatArray]:
+        of = problem[mask]
+        held = [np.bincount(of, y[mask] ** power, problems).astype(np.float64) for power in (0, 1, 2)]
+        return held[0], held[1], held[2]
+
+    right, wrong = sums(correct & ~capped), sums(~correct & ~capped)
+    if problems < 3 or not np.any(right[0] + wrong[0] > 1):
+        raise ValueError("lengths need three problems or more, and two samples that ended of one of them")
     cut = np.bincount(problem[capped], minlength=problems).astype(np.float64)
     held = _Data(
-        right=(counts[0], *sums[0]),
-        wrong=(counts[1], *sums[1]),
+        right=right,
+        wrong=wrong,
         cut=cut,
         log_cap=float(np.log(cap_tokens)),
         eased=_ease_weights(problem, correct, difficulty),
