@@ -45,14 +45,13 @@ def test_a_call_of_a_program_costs_little_more_than_one_of_a_trace(benchmark: An
     for _ in range(3):
         done, seconds, pool = votes(1_500, 1.2)
         order = np.argsort(done.run.arrival_s, kind="stable")
+        pairs = zip(done.query[order].tolist(), done.run.prompt_tokens[order].tolist(), strict=True)
+        segments: list[Any] = [((("query", query), tokens),) for query, tokens in pairs]
         trace = Trace(
             done.run.arrival_s[order],
             done.run.prompt_tokens[order],
             done.run.output_tokens[order],
-            segments=[
-                ((("query", int(q)), int(p)),)
-                for q, p in zip(done.query[order], done.run.prompt_tokens[order], strict=True)
-            ],
+            segments=segments,
         )
         start = time.process_time()
         same = simulate(trace, pool.costs, pool.configs, itl=True)
