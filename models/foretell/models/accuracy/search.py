@@ -20,8 +20,8 @@ from foretell.models.accuracy.search_scores import binomial, chosen, kept, log_o
 from foretell.models.outcomes import FloatArray, Outcomes
 from foretell.models.verifiers import Verifier
 
-EASES, VERBOSITIES = 200, 9
-"""Of the grid of problems: halving either changes no accuracy by 0.1 points for fitted profiles."""
+EASES, SINGLE, COARSER = 100, 20, 1.12
+"""Grid of problems: so many eases; numbers of steps one by one up to SINGLE, then in bins of 12 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,9 @@ def steps_of(profile: Outcomes, log_median: npt.ArrayLike, step_tokens: float = 
 
 def best_of_n(profile: Outcomes, verifier: Verifier, n: int) -> SearchForecast:
     """N whole solutions, the best-scored one chosen: E over m ~ Bin(N, p) of P(the best is right | m)."""
-    weight, chance, log_median = profile.problem_grid(EASES, VERBOSITIES)
+    weight, chance, _ = _problems(profile, profile.lengths.cap_tokens)
     accuracy = binomial(n, chance, n) @ chosen(verifier, n)
-    return SearchForecast(float(weight @ accuracy), n * _mean_tokens(profile, weight, log_median), float(n))
+    return SearchForecast(float(weight @ accuracy), n * _mean_tokens(profile), float(n))
 
 
 def beam_search(
@@ -84,14 +84,13 @@ def dvts(
     P(the best of M is on track | m); the trees do so independently.
     """
     groups = _groups(width, branching)
-    weight, chance, log_median = profile.problem_grid(EASES, VERBOSITIES)
-    steps = steps_of(profile, log_median, step_tokens)
+    weight, chance, steps = _problems(profile, step_tokens)
     q = chance ** (1 / steps)
     stays = binomial(branching, q, branching) @ chosen(verifier, branching)
     alive = binomial(groups, np.clip(stays, 0.0, 1.0) ** (steps - 1), groups)
     final = chosen(verifier, width)
     accuracy = sum(alive[:, k] * (binomial(k * branching, q, width) @ final) for k in range(groups + 1))
-    return _forecast(profile, weight, log_median, steps, np.asarray(accuracy), width)
+    return _forecast(profile, weight, steps, np.asarray(accuracy), width)
 
 
 def particle_filtering(
@@ -136,8 +135,7 @@ def reachable(profile: Outcomes, branching: int, step_tokens: float = 0.0) -> fl
     No search of that tree can do better; one with an oracle and no budget reaches it. It is the survival
     of a Galton–Watson process with Bin(branching, q) children through D generations.
     """
-    weight, chance, log_median = profile.problem_grid(EASES, VERBOSITIES)
-    steps = steps_of(profile, log_median, step_tokens)
+    weight, chance, steps = _problems(profile, step_tokens)
     q = chance ** (1 / steps)
     dies = np.zeros_like(q)
     for level in range(int(steps.max())):
@@ -149,8 +147,7 @@ def _by_levels(
     profile: Outcomes, verifier: Verifier, width: int, law: FloatArray, step_tokens: float
 ) -> SearchForecast:
     """The chain: law[m, J] = P(J of the next `width` are written after on-track nodes | m of them are)."""
-    weight, chance, log_median = profile.problem_grid(EASES, VERBOSITIES)
-    steps = steps_of(profile, log_median, step_tokens)
+    weight, chance, steps = _problems(profile, step_tokens)
     final = chosen(verifier, width)
     accuracy = np.empty_like(chance)
     for rows in np.array_split(np.arange(len(chance)), 1 + len(chance) * (width + 1) ** 2 // 4_000_000):
@@ -161,23 +158,47 @@ def _by_levels(
             after = np.einsum("pj,pjm->pm", state @ law, stay)
             state = np.where((level < steps[rows])[:, None], after, state)
         accuracy[rows] = state @ final
-    return _forecast(profile, weight, log_median, steps, accuracy, width)
+    return _forecast(profile, weight, steps, accuracy, width)
 
 
 def _forecast(
-    profile: Outcomes,
-    weight: FloatArray,
-    log_median: FloatArray,
-    steps: FloatArray,
-    accuracy: FloatArray,
-    width: int,
+    profile: Outcomes, weight: FloatArray, steps: FloatArray, accuracy: FloatArray, width: int
 ) -> SearchForecast:
-    tokens = width * _mean_tokens(profile, weight, log_median)
+    tokens = width * _mean_tokens(profile)
     return SearchForecast(float(weight @ accuracy), tokens, float(width * weight @ steps))
 
 
-def _mean_tokens(profile: Outcomes, weight: FloatArray, log_median: FloatArray) -> float:
+def _problems(profile: Outcomes, step_tokens: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """(weight, chance, steps) of a grid of problems, shape (problems,); weights add up to 1.
+
+    Midpoints of the ease; given it the log median is normal, so that each number of steps has its exact
+    chance. Great numbers, whose neighbours differ little, are taken together.
+    """
+    from scipy.special import ndtr, ndtri
+
+    ease = ndtri((np.arange(EASES) + 0.5) / EASES)
+    middle = profile.log_median(ease, 0.0)
+    spread = np.maximum(profile.log_median(ease, 1.0) - middle, 1e-9)
+    most = int(steps_of(profile, np.inf, step_tokens))
+    least = list(range(1, min(most, SINGLE) + 1))  # of each bin
+    while round(least[-1] * COARSER) < most and most > SINGLE:
+        least.append(round(least[-1] * COARSER))
+    if least[-1] < most:
+        least.append(most)
+    edges = np.log((np.array(least[1:]) - 0.5) * (step_tokens or profile.step_tokens))
+    below = ndtr((edges - middle[:, None]) / spread[:, None])
+    weight = np.diff(below, axis=1, prepend=0.0, append=1.0).ravel() / EASES
+    last = np.array([*(n - 1 for n in least[1:]), most])
+    steps = np.tile(np.round(np.sqrt(np.array(least) * last)), EASES)
+    chance = np.repeat(profile.chance(ease), len(least))
+    likely = np.flatnonzero(weight > 1e-7)
+    likely = likely[np.argsort(steps[likely], kind="stable")]  # alike ones side by side
+    return weight[likely] / weight[likely].sum(), chance[likely], steps[likely]
+
+
+def _mean_tokens(profile: Outcomes) -> float:
     """Mean length of a solution in steps: those of its steps are log-normal around their share of it."""
+    weight, _, log_median = profile.problem_grid(200, 31)
     law = profile.lengths
     return float(weight @ np.exp(np.minimum(log_median, np.log(law.cap_tokens)) + law.sd_within**2 / 2))
 
