@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from foretell.models.accuracy.lengths import Traces
+from foretell.models.accuracy.stopping import stop_on_agreement
 from foretell.models.outcomes import Answers, Lengths
 from foretell.sim.programs.adaptive import dynasor, infty_think, pruned_best_of_n, trimr
 from foretell.sim.programs.llm import Judge, PoolName
@@ -57,6 +59,18 @@ def test_patience_buys_accuracy() -> None:
     assert eager.tokens.mean() < mild.tokens.mean()
     late = run(dynasor(), outcomes, 20, deadline_s=1.0)
     assert late.late.all() and (late.answers >= 0).any()  # a deadline finds the last probe's answer
+
+
+@pytest.mark.systems(202)
+def test_guesses_that_are_seen_through_cost_nothing() -> None:
+    """However often guesses would agree: what shows doubt stops nothing, and tokens are those of settling."""
+    outcomes = profile(TOKENS, answers=Answers(1.0), settling=2.0, guess_ratio=0.5)
+    alone, rash, careful = (
+        run(program, outcomes, 500)
+        for program in (single(), dynasor(agree=2), dynasor(agree=2, hesitation=1.0))
+    )
+    assert np.array_equal(careful.answers, alone.answers)
+    assert rash.accuracy < careful.accuracy and rash.tokens.mean() < careful.tokens.mean()
 
 
 @pytest.mark.systems(77)
@@ -128,3 +142,28 @@ def test_self_evaluation_in_the_middle_is_charged() -> None:
 def test_bad_settings_are_refused(factory: Any, settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):
         factory(**settings)
+
+
+@pytest.mark.systems(202)
+@pytest.mark.parametrize(("agree", "chunk"), [(2, 128), (3, 256), (5, 128)])
+def test_dynasor_is_its_closed_form_on_answers_of_all_lengths(agree: int, chunk: int) -> None:
+    """Guesses that agree, lengths that vary and a cap: accuracy, tokens and probes of the whole rule."""
+    outcomes = profile(
+        lengths=Lengths(3000, 0.5, 0.4, hardness=0.3, wrong_ratio=1.05, cap_tokens=8000),
+        answers=Answers(0.6),
+        settling=1.5,
+        guess_ratio=0.4,
+    )
+    took = run(dynasor(agree=agree, chunk_tokens=chunk, probe_tokens=16), outcomes, 1500)
+    weight, p, log_median = outcomes.problem_grid(120, 9)
+    found = stop_on_agreement(
+        Traces(p, log_median, outcomes.lengths),
+        outcomes.answers,
+        agree=agree,
+        chunk_tokens=chunk,
+        settling=1.5,
+        guess_ratio=0.4,
+    )
+    # The closed form counts runs of guesses as a Poisson process, and leaves guesses before settling out.
+    agrees(took.right, float(weight @ found.accuracy), 0.01)
+    agrees(took.tokens, float(weight @ (found.tokens + 16 * found.probes)), 0.02 * took.tokens.mean())

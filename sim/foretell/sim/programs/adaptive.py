@@ -18,6 +18,7 @@ def dynasor(
     agree: int = 3,
     chunk_tokens: int = 64,
     probe_tokens: int = 16,
+    hesitation: float = 0.0,
     max_tokens: int | None = None,
     solver: PoolName = MAIN,
 ) -> Program:
@@ -26,18 +27,21 @@ def dynasor(
     Fu et al. 2024 (arXiv 2412.20993); its presets of (agree, chunk_tokens) are (8, 64), (5, 64), (3, 64),
     (2, 64) and (2, 32), mild to aggressive. A probe shares the trace's prefix and waits for it; the trace
     waits for the probe. Assumed: before the trace has settled, probes are fresh guesses, independent of each
-    other, so that wrong ones agree as the profile's wrong answers do; hesitation words are not modelled.
+    other, so that wrong ones agree as the profile's wrong answers do; of these guesses the share `hesitation`
+    is empty or shows doubt in words, and counts for nothing.
 
     Args:
         agree: probes that must agree, and be answers.
         chunk_tokens: between probes.
-        probe_tokens: of a probe; 0 would be free, and is not offered.
+        probe_tokens: of a probe.
+        hesitation: share of guesses that are seen through.
         max_tokens: of the trace, where it is cut without an answer; None: no limit.
         solver: the pool.
     """
     whole("agree", agree)
     whole("chunk_tokens", chunk_tokens)
     whole("probe_tokens", probe_tokens)
+    within("hesitation", hesitation, 0, 1)
 
     def program(query: Query, llm: LLM) -> Steps:
         trace = llm.sample(query, pool=solver, max_tokens=chunk_tokens)
@@ -46,7 +50,8 @@ def dynasor(
         while trace.done and not trace.ended and (max_tokens is None or trace.position < max_tokens):
             probe = llm.probe(trace, probe_tokens)
             yield probe
-            said.append(probe.answer if probe.done else None)
+            doubted = hesitation > 0 and not _settled(trace) and query.uniform() < hesitation
+            said.append(probe.answer if probe.done and not doubted else None)
             last = said[-agree:]
             if len(last) == agree and last[0] is not None and len(set(last)) == 1:
                 return last[0]
@@ -203,6 +208,10 @@ def pruned_best_of_n(
         return answered[-max(done)[1] if done else 0].answer
 
     return program
+
+
+def _settled(trace: Call) -> bool:
+    return trace.outcome is not None and trace.position >= trace.outcome.settled_at
 
 
 def _will_be_right(call: Call) -> bool:

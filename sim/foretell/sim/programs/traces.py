@@ -6,7 +6,7 @@ import math
 from itertools import accumulate
 
 from foretell.models.outcomes import Outcomes
-from foretell.sim.programs.draws import RIGHT, Outcome
+from foretell.sim.programs.draws import Outcome
 from foretell.sim.programs.llm import LLM, Query
 
 
@@ -47,22 +47,3 @@ def split(tokens: float, weights: list[float]) -> list[int]:
     total = sum(weights)
     ends = [round(tokens * part / total) for part in accumulate(weights)]
     return [end - start for start, end in zip([0, *ends], ends, strict=False)]
-
-
-def stage_is_right(query: Query, survival: float, candidates: int, separation: float) -> bool:
-    """Whether the candidate that a scorer likes best of one stage's is right; each is with `survival`.
-
-    Candidates are independent; scores are normal, `separation` apart. One candidate needs no score.
-    """
-    rights = [query.uniform() < survival for _ in range(candidates)]
-    if all(rights) or not any(rights):
-        return rights[0]
-    if math.isinf(separation):
-        return separation > 0
-    scores = [(query.normal() + (separation if right else 0.0), right) for right in rights]
-    return max(scores)[1]
-
-
-def verdict(right: bool) -> int:
-    """The answer of a program that knows only whether it got there: right, or the commonest wrong one."""
-    return RIGHT if right else RIGHT + 1
