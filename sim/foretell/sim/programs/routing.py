@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from foretell.sim.programs.hidden import chance
-from foretell.sim.programs.llm import LLM, MAIN, Call, PoolName, Program, Query, Steps
+from foretell.sim.programs.llm import LLM, MAIN, RIGHT, Call, PoolName, Program, Query, Steps
 from foretell.sim.programs.tools import whole, within
 
 
@@ -236,5 +236,26 @@ def first_within(
         left = query.deadline_s - llm.now
         fits = [p for p, takes in zip(programs, seconds, strict=True) if takes <= left]
         return (yield from (fits[0] if fits else programs[-1])(query, llm))
+
+    return program
+
+
+def pipeline(*, strategies: Strategies) -> Program:
+    """Stages one after the other, each with a strategy of its own; the whole is right if all of them are.
+
+    All stages are as hard as the query: their samples are independent given its difficulty.
+
+    Args:
+        strategies: in a scenario a list, each as `strategy` itself: {name: ..., and its fields}.
+
+    Source: Wang et al. 2025, "AgentTTS", where each sub-task is given a model and a sampling budget.
+    """
+
+    def program(query: Query, llm: LLM) -> Steps:
+        answers: list[int | None] = []
+        for stage in strategies.programs:
+            answer = yield from stage(query, llm)
+            answers.append(answer)
+        return next((answer for answer in answers if answer != RIGHT), RIGHT)
 
     return program
