@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from foretell.models.accuracy.speculative import (
     accepted_run,
@@ -85,6 +86,16 @@ def test_an_unsound_scorer_lets_bad_steps_by_as_often_as_it_must() -> None:
     accuracy = run(spec_reason(draft=DRAFT, good=good, verifier=judge), 1500).right
     intact = (1 - (1 - good) * (1 - soundness)) ** STEPS
     agrees(accuracy, intact * 0.75 + (1 - intact) / 3)
+
+
+@pytest.mark.systems(82)
+def test_short_drafts_leave_room_in_a_budget_of_tokens() -> None:
+    """Half of the steps at half their length: 600 of 800 tokens on average, spread as a binomial."""
+    budget = 600
+    assert run(single(max_tokens=budget)).accuracy == 0
+    fits = run(spec_reason(draft=DRAFT, good=0.5, draft_ratio=0.5, max_tokens=budget), 1500)
+    drafted = binom(STEPS, 0.5).sf((STEPS * STEP_TOKENS - budget) / (STEP_TOKENS / 2) - 1)
+    agrees(fits.right, 0.75 * float(drafted))
 
 
 @pytest.mark.systems(161)

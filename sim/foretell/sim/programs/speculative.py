@@ -21,6 +21,7 @@ def spec_reason(
     base: PoolName = MAIN,
     good: float = 0.6,
     draft_ratio: float = 1.0,
+    max_tokens: int | None = None,
     verifier: Judge | None = None,
 ) -> Program:
     """SpecReason: the small model drafts a step, the base scores it, and rewrites what it refuses.
@@ -29,12 +30,14 @@ def spec_reason(
     tokens/step = draft + score + (1 − a)·base. Assumed: drafted steps are as good as the base's own with
     chance `good`, whatever the problem and independently; a step that is not, but is accepted, leaves the
     trace with the small model's answer; otherwise the answer is the base's. Steps are `draft_ratio` times as
-    long where the small model wrote them.
+    long where the small model wrote them; within a budget of tokens, shorter ones leave room to come to an
+    answer, which is where the paper's accuracy comes from.
 
     Args:
         draft, base: pools of the two models.
         good: chance that a drafted step is as good as the base's; with a perfect scorer, the acceptance.
         draft_ratio: tokens of a drafted step over those of the base's.
+        max_tokens: of the trace; where it would be longer, it has no answer. None: no limit.
         verifier: who gives verdicts on steps; the base, with one token and without a fault, by default.
     """
     within("good", good, 0, 1)
@@ -45,7 +48,7 @@ def spec_reason(
 
     def program(query: Query, llm: LLM) -> Steps:
         trace, fallback = foresee(query, llm, base), foresee(query, llm, draft)
-        derailed, text = False, None
+        derailed, text, written = False, None, 0
         for tokens in steps_of(trace.tokens, profile_of(query, llm, base).step_tokens):
             fine = query.uniform() < good
             step = llm.write(query, tokens * draft_ratio, pool=draft, after=text)
@@ -59,7 +62,9 @@ def spec_reason(
                 yield step
             if not (step.done and score.done):
                 return None
-            text = step
+            text, written = step, written + step.tokens
+            if max_tokens is not None and written > max_tokens:
+                return None
         return fallback.answer if derailed else trace.answer
 
     return program
