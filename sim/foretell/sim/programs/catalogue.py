@@ -43,6 +43,7 @@ PROGRAMS: Mapping[str, str] = {
     "revision": "revision:revision",
     "self_refine": "revision:self_refine",
     "hint_marginalisation": "revision:hint_marginalisation",
+    "thread_inference": "subtasks:thread_inference",
     "spec_reason": "speculative:spec_reason",
     "lookahead": "speculative:lookahead",
     "thread_weaver": "threads:thread_weaver",
