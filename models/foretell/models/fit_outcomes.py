@@ -140,11 +140,13 @@ def _cap(
 
 def _difficulty_errors(n: npt.NDArray[np.int64], c: FloatArray, law: Difficulty) -> dict[str, float]:
     """Standard errors of a, b, zero and the mean by the outer product of the problems' scores."""
-    from scipy.special import betaln
+    from scipy.special import betaln, gammaln
+
+    ways = gammaln(n + 1) - gammaln(c + 1) - gammaln(n - c + 1)
 
     def log_likelihood(x: FloatArray) -> FloatArray:
         a, b, zero = np.exp(x[0]), np.exp(x[1]), x[2]
-        beta = np.exp(betaln(a + c, b + n - c) - betaln(a, b))
+        beta = np.exp(ways + betaln(a + c, b + n - c) - betaln(a, b))
         return np.asarray(np.log(np.where(c == 0, zero, 0.0) + (1 - zero) * beta))
 
     x = np.array([np.log(law.a), np.log(law.b), law.zero])

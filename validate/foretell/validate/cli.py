@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from foretell.validate.cli_accuracy import accuracy_command
 from foretell.validate.cli_client import client_command
 from foretell.validate.cli_kinetics import kinetics_command
 from foretell.validate.cli_papers import papers_command
@@ -205,6 +206,7 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 
+validate_command.add_command(accuracy_command)
 validate_command.add_command(client_command)
 validate_command.add_command(kinetics_command)
 validate_command.add_command(papers_command)

@@ -159,13 +159,14 @@ def _climb(
     n: FloatArray, c: FloatArray, times: FloatArray, zero: float, mean: float, inflated: bool
 ) -> tuple[float, FloatArray]:
     from scipy.optimize import minimize
-    from scipy.special import betaln, psi
+    from scipy.special import betaln, gammaln, psi
 
     missed = c == 0
+    ways = gammaln(n + 1) - gammaln(c + 1) - gammaln(n - c + 1)  # keeps chances of many samples above zero
 
     def loss(x: FloatArray) -> tuple[float, FloatArray]:
         a, b, z = np.exp(x[0]), np.exp(x[1]), x[2]
-        beta = np.exp(betaln(c + a, n - c + b) - betaln(a, b))
+        beta = np.exp(ways + betaln(c + a, n - c + b) - betaln(a, b))
         seen = np.where(missed, z, 0.0) + (1 - z) * beta
         share = times * (1 - z) * beta / seen  # of the counts that the Beta part explains
         common = psi(a + b) - psi(n + a + b)
