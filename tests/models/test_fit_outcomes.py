@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.drawn_samples import draw_samples
 
+from drawn_samples import draw_samples
 from foretell.models.eval_log import Samples, read_samples
 from foretell.models.fit_outcomes import concentration, fit_outcomes
 from foretell.models.outcomes import Answers, Difficulty, Lengths, Outcomes

@@ -7,11 +7,11 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.support.places import SHARED
 
 from foretell.models.accuracy.coverage import beta_pass_at_k, fit_difficulty
 from foretell.models.outcomes import Difficulty, Outcomes
 from foretell.models.profiles import list_outcomes, list_tasks, load_outcomes, outcomes_toml, parse_outcomes
+from places import SHARED
 
 SECTIONS = ("difficulty", "lengths", "answers", "revision")
 QWEN3 = [f"qwen3-{size}" for size in ("0.6b", "1.7b", "4b", "8b", "14b", "32b")]

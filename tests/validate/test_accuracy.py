@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from tests.support.places import SHARED
 
 from foretell.models.outcomes import Difficulty
 from foretell.validate.accuracy_coverage import (
@@ -22,6 +21,7 @@ from foretell.validate.accuracy_coverage import (
 from foretell.validate.accuracy_joint import cascade_errors, fit_shared, measured_joint, pair_errors
 from foretell.validate.accuracy_truncation import curve, length_errors, truncation_errors
 from foretell.validate.accuracy_votes import CONS_64, MATH_500, math_votes, published_votes
+from places import SHARED
 
 DATA = SHARED / "data"
 recorded = pytest.mark.skipif(
