@@ -32,6 +32,7 @@ THRIFT = (
     "energy_per_query_J",
     "energy_per_correct_J",
     "tokens_per_query",
+    "e2e_mean_s",
 )
 """Figures that may decide among cells that meet the objectives, the least first."""
 Progress = Callable[[int, int], None]

@@ -28,13 +28,15 @@ from foretell.sim.estimate_plans import PLANS, Asked, Plan
 from foretell.sim.forecasting import SHARES, Verdict, drawn_part
 from foretell.sim.intervals import Estimate, chance_below, estimate
 from foretell.sim.objectives import Objective, objectives_from_mapping
-from foretell.sim.programs.catalogue import Chosen
+from foretell.sim.programs.catalogue import Chosen, load_program
 from foretell.sim.programs.deployed import profile_of
 from foretell.sim.scenario import Pool, Scenario
 from foretell.traces.spec import arrivals_from_spec
 
 _NOMINAL = -1
 _BUSY = "busy_W of "
+_OF_ACCURACY = ("temperature",)
+"""Parameters that change what is answered, but no call."""
 Draw = tuple[int, int]
 """Seed and replication of a draw of the errors; replication −1 draws nothing."""
 
@@ -121,8 +123,14 @@ def _planned(same: _Same, task: str, names: tuple[tuple[str, str], ...], draw: D
     chosen = same.chosen
     profiles = {pool: _profile(task, name, draw) for pool, name in names}
     grids = {pool: _grid(task, name, draw) for pool, name in names}
-    plan = PLANS[chosen.name](Asked(profiles, grids, chosen.pools[0]), **chosen.given)
-    return plan, _accuracy(chosen, profiles)
+    plan = PLANS[chosen.name]
+    known = inspect.signature(plan).parameters
+    usual = inspect.signature(load_program(chosen.name)).parameters
+    for name, value in chosen.given.items():
+        if name not in {*known, *_OF_ACCURACY} and value != usual[name].default:
+            raise ValueError(f"strategy.{name}: has no closed form in {chosen.name}; use --method simulate")
+    given = {name: value for name, value in chosen.given.items() if name in known}
+    return plan(Asked(profiles, grids, chosen.pools[0]), **given), _accuracy(chosen, profiles)
 
 
 def _accuracy(chosen: Chosen, profiles: Mapping[str, Outcomes]) -> float:

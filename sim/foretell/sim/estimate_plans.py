@@ -7,7 +7,7 @@ longest or the shortest. Branches say how likely a query goes through which stag
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -148,7 +148,7 @@ def single(asked: Asked, *, solver: str, max_tokens: int | None = None) -> Plan:
 
 
 def best_of_n(
-    asked: Asked, *, n: int, solver: str, verifier: Any = None, max_tokens: int | None = None, **_: Any
+    asked: Asked, *, n: int, solver: str, verifier: Any = None, max_tokens: int | None = None
 ) -> Plan:
     """Several samples, then a verifier, if any, on each: best-of-n and votes."""
     pool = solver or asked.first
@@ -162,15 +162,8 @@ def first_finish(asked: Asked, *, n: int, solver: str, max_tokens: int | None = 
     return asked.chain(pool, asked.sampled(pool, n, max_tokens, shortest=True))
 
 
-def budget_forcing(asked: Asked, *, max_tokens: int, probe_tokens: int, solver: str, waits: int = 0) -> Plan:
-    """One sample, and a short call that asks for the answer where it is cut.
-
-    Raises:
-        ValueError: `waits`, which go on as long as tokens are left.
-
-    """
-    if waits:
-        raise ValueError("strategy.waits: has no closed form; use --method simulate")
+def budget_forcing(asked: Asked, *, max_tokens: int, probe_tokens: int, solver: str) -> Plan:
+    """One sample, and a short call that asks for the answer where it is cut."""
     pool = solver or asked.first
     profile, luck = asked.profiles[pool], asked.grids[pool].luck
     sample = asked.sampled(pool, 1, max_tokens)
@@ -181,20 +174,10 @@ def budget_forcing(asked: Asked, *, max_tokens: int, probe_tokens: int, solver: 
     return Plan((sample, probe), ((luck * ~cut, (0,)), (luck * cut, (0, 1))))
 
 
-def cascade(
-    asked: Asked, *, weak: str, strong: str, threshold: float, verifier: Any = None, **other: Any
-) -> Plan:
-    """A weak sample, a verdict on it if a verifier gates, and a strong sample where it is not kept.
-
-    Raises:
-        ValueError: a tier between them, or a link to the next one.
-
-    """
+def cascade(asked: Asked, *, weak: str, strong: str, threshold: float, verifier: Any = None) -> Plan:
+    """A weak sample, a verdict on it if a verifier gates, and a strong sample where it is not kept."""
     from foretell.models.accuracy.cascade import gate
 
-    for name, value in other.items():
-        if value:
-            raise ValueError(f"strategy.{name}: has no closed form; use --method simulate")
     profile, grid = asked.profiles[weak], asked.grids[weak]
     judge = None if verifier is None else verifier.verifier
     if judge is None or judge.completeness is None:
@@ -213,6 +196,61 @@ def cascade(
     return Plan(tuple(stages), ((luck * kept[:, None], places[:-1]), (luck * (1 - kept)[:, None], places)))
 
 
+def sequential(asked: Asked, *, n: int, verifier: Any, solver: str) -> Plan:
+    """Samples one after the other until the verifier accepts one, n at most."""
+    from foretell.models.accuracy.cascade import gate
+
+    pool, judge = solver or asked.first, verifier.verifier
+    grid = asked.grids[pool]
+    accept_right, accept_wrong = (
+        gate(judge.auc, 0.0) if judge.completeness is None else (judge.completeness, 1 - judge.soundness)
+    )
+    refused = grid.chance * (1 - accept_right) + (1 - grid.chance) * (1 - accept_wrong)
+    first = asked.sampled(pool, 1, None)
+    later = np.broadcast_to(grid.moments()[0][:, None], grid.luck.shape)
+    stages: list[Stage] = []
+    branches = []
+    for i in range(n):
+        reached = grid.weight @ refused**i
+        sample = replace(first, share=float(reached), serial_tokens=first.serial_tokens if i == 0 else later)
+        verdict = asked.judged(verifier, sample)
+        stages += [sample] if verdict is None else [sample, verdict]
+        ends = refused**i * (1 - refused) if i < n - 1 else refused**i
+        branches.append((grid.luck * ends[:, None], tuple(range(len(stages)))))
+    return Plan(tuple(stages), tuple(branches))
+
+
+def revision(asked: Asked, *, rounds: int, prompt_tokens: int, solver: str, select: str = "last") -> Plan:
+    """A sample, and rounds of revision behind it: each reads all that was written before.
+
+    Raises:
+        ValueError: an answer other than the chain's last.
+
+    """
+    if select != "last":
+        raise ValueError(f"strategy.select: {select} has no closed form; use --method simulate")
+    pool = solver or asked.first
+    grid, law = asked.grids[pool], asked.profiles[pool].revision
+    first = asked.sampled(pool, 1, None)
+    tokens = law.tokens_ratio * first.tokens
+    serial = np.broadcast_to(law.tokens_ratio * grid.moments()[0][:, None], grid.luck.shape)
+    stages, text = [first], first.prompt_tokens + first.tokens
+    for _ in range(rounds):
+        prompt = text + prompt_tokens
+        stages.append(
+            replace(
+                first,
+                prompt_tokens=prompt,
+                known_tokens=text,
+                common_tokens=prompt,
+                tokens=tokens,
+                serial_tokens=serial,
+            )
+        )
+        text = prompt + tokens
+    return asked.chain(pool, *stages)
+
+
 PLANS: Mapping[str, Callable[..., Plan]] = {
     "single": single,
     "best_of_n": best_of_n,
@@ -220,6 +258,8 @@ PLANS: Mapping[str, Callable[..., Plan]] = {
     "weighted_vote": best_of_n,
     "first_finish": first_finish,
     "budget_forcing": budget_forcing,
+    "sequential_until_accepted": sequential,
+    "revision": revision,
     "confidence_cascade": cascade,
     "verified_cascade": cascade,
 }

@@ -12,7 +12,14 @@ import click
 
 from foretell.sim.cli.options import COUNT, WHOLE
 
-_BY = ("usd_per_query", "usd_per_correct", "energy_per_query_J", "energy_per_correct_J", "tokens_per_query")
+_BY = (
+    "usd_per_query",
+    "usd_per_correct",
+    "energy_per_query_J",
+    "energy_per_correct_J",
+    "tokens_per_query",
+    "e2e_mean_s",
+)
 
 
 @click.command("compare")
