@@ -31,10 +31,14 @@ ends. "Up to" is asked of the largest of ours over the settings tried, and from 
 An interval of ours must lie wholly on the paper's side for the direction to agree; size looks at the figure.
 """
 FAMILIES = (
-    "papers_hardware",
+    "papers_kinetics",
     "papers_sampling",
-    "papers_speculation",
+    "papers_verifiers",
+    "papers_adaptive",
+    "papers_search",
     "papers_threads",
+    "papers_speculation",
+    "papers_hardware",
 )
 
 
