@@ -200,7 +200,7 @@ def test_chance_runs_of_guesses_agree_with_drawn_ones(window: int) -> None:
         run = np.where(guesses[:, i] == guesses[:, i - 1], run + 1, 1)
         hit = np.where((run >= window) & (guesses[:, i] < 10), np.minimum(hit, i + 1), hit)
     for n in (window, 8, 20, 40):
-        assert run_chance(q, window, n) == pytest.approx(np.mean(hit <= n), abs=0.03)
+        assert run_chance(q, window, n) == pytest.approx(np.mean(hit <= n), abs=0.012)
 
 
 @pytest.mark.parametrize(("agree", "chunk"), [(3, 64), (5, 256), (8, 64)])

@@ -152,6 +152,23 @@ def sequential_until_accepted(profile: Outcomes, *, n: int = 8, verifier: Verifi
     return Expected(accuracy, tokens, tokens, samples, samples)
 
 
+def dynasor(profile: Outcomes, *, agree: int = 3, chunk_tokens: int = 64, probe_tokens: int = 16) -> Expected:
+    """One sample, probed after every chunk and stopped when the last probes agree; see `stopping`."""
+    from foretell.models.accuracy.stopping import stop_on_agreement
+
+    weight, traces = problems(profile)
+    found = stop_on_agreement(
+        traces,
+        profile.answers,
+        agree=agree,
+        chunk_tokens=chunk_tokens,
+        settling=profile.settling,
+        guess_ratio=profile.guess_ratio,
+    )
+    tokens = float(weight @ (found.tokens + probe_tokens * found.probes))
+    return Expected(float(weight @ found.accuracy), tokens, tokens)
+
+
 def revision(profile: Outcomes, *, rounds: int = 4) -> Expected:
     """One sample and a chain of revisions, each `tokens_ratio` as long as a fresh sample."""
     weight, traces = problems(profile)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import inf
+from math import ceil, inf
 
 import numpy as np
 
-from foretell.models.accuracy.cascade import Joint, gate
+from foretell.models.accuracy.cascade import Joint, agreement_gate, gate
 from foretell.models.accuracy.lengths import Traces
-from foretell.models.accuracy.profile import Expected
-from foretell.models.outcomes import Difficulty, FloatArray, Lengths, Outcomes
+from foretell.models.accuracy.profile import Expected, best_of_n
+from foretell.models.accuracy.voting import majority_vote
+from foretell.models.outcomes import Answers, Difficulty, FloatArray, Lengths, Outcomes
 from foretell.models.verifiers import Verifier
 
 _COMMON, _OWN, _VERBOSITIES = 60, 40, 7
@@ -71,6 +72,22 @@ def cascade(
     )
 
 
+def agreement_cascade(weak: Outcomes, strong: Outcomes, *, n: int = 4, threshold: float = 0.75) -> Expected:
+    """The weak model's majority answer if `threshold`·n of its n samples or more agree, else a strong sample.
+
+    For thresholds of more than half; see `cascade.agreement_gate`. A strong sample without an answer falls
+    back on the weak ones' vote.
+    """
+    votes = ceil(threshold * n - 1e-9)
+    weight, first, second = _weights(), _given(weak), _given(strong)
+    kept, wrong, won = _agreed(weak.difficulty, weak.lengths, weak.answers, n, votes)
+    deferred = 1 - kept - wrong
+    right = float(np.sum(weight * (kept + deferred * second.right + (won - kept) * second.none)))
+    tokens = float(np.sum(weight * n * first.tokens)), float(np.sum(weight * deferred * second.tokens))
+    path = best_of_n(weak, n=n).critical_tokens + tokens[1]
+    return Expected(right, sum(tokens), path, n + float(np.sum(weight * deferred)), by_model=tokens)
+
+
 def _weights() -> FloatArray:
     weight = np.polynomial.hermite_e.hermegauss(_VERBOSITIES)[1]
     return np.asarray(np.tile(weight / weight.sum() / _COMMON, (_COMMON, 1)))
@@ -82,6 +99,24 @@ def _given(profile: Outcomes) -> _Given:
 
 @lru_cache(maxsize=64)
 def _means(difficulty: Difficulty, lengths: Lengths) -> _Given:
+    traces = _problems(difficulty, lengths)
+    return _Given(*(_over_own(x) for x in (traces.right(inf), traces.wrong(inf), traces.mean(inf))))
+
+
+@lru_cache(maxsize=64)
+def _agreed(
+    difficulty: Difficulty, lengths: Lengths, answers: Answers, n: int, votes: int
+) -> tuple[FloatArray, ...]:
+    """Chances that a right and a wrong answer are kept, and that the vote is right."""
+    traces = _problems(difficulty, lengths)
+    right, wrong = traces.right(inf), traces.wrong(inf)
+    gated = agreement_gate(right, n, votes, answers, wrong)
+    won = majority_vote(right, n, answers, wrong)
+    return tuple(_over_own(x) for x in (*gated, won))
+
+
+@lru_cache(maxsize=64)
+def _problems(difficulty: Difficulty, lengths: Lengths) -> Traces:
     from scipy.special import ndtri
 
     profile = Outcomes("", "", difficulty, lengths)
@@ -90,9 +125,8 @@ def _means(difficulty: Difficulty, lengths: Lengths) -> _Given:
     own = ndtri((np.arange(_OWN) + 0.5) / _OWN)[None, None, :]
     ease = np.sqrt(difficulty.shared) * common + np.sqrt(1 - difficulty.shared) * own
     chance = np.broadcast_to(profile.chance(ease), (_COMMON, _VERBOSITIES, _OWN))
-    log_median = profile.log_median(ease, verbosity)
-    traces = Traces(chance.ravel(), log_median.ravel(), lengths)
-    right, wrong, tokens = (
-        x.reshape(chance.shape).mean(axis=2) for x in (traces.right(inf), traces.wrong(inf), traces.mean(inf))
-    )
-    return _Given(right, wrong, tokens)
+    return Traces(chance.ravel(), profile.log_median(ease, verbosity).ravel(), lengths)
+
+
+def _over_own(x: FloatArray) -> FloatArray:
+    return np.asarray(x.reshape(_COMMON, _VERBOSITIES, _OWN).mean(axis=2))

@@ -6,6 +6,7 @@ and before, each is a fresh guess: right with guess_ratio·p, else wrong by the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,34 +41,44 @@ class Stopped:
 def run_chance(shares: FloatArray, window: int, probes: npt.ArrayLike) -> FloatArray:
     """Chance that `window` successive ones of so many independent guesses agree.
 
-    1 − (1 − Σq^w)·exp(−h·(n − w)) with h = Σ q^w·(1 − q)/(1 − Σq^w) the rate at which runs reach w: they
-    come about as a Poisson process (the declumping heuristic; Arratia, Goldstein and Gordon 1990), exact
-    for n = w. Guesses whose share is missing from `shares` agree with none.
+    Sequences without such a run have the generating function 1/(1 − h), h(z) = r·z + Σ_j (x − x^w)/(1 − x^w)
+    with x = q_j·z (Smirnov words; Flajolet and Sedgewick 2009, example III.24); the pole z₀ next to 0 gives
+    P(none in n) ≈ z₀^−n/(z₀·h'(z₀)), exact for w = 1 and to a per cent or so for n >= w otherwise.
 
     Args:
-        shares: of answers among guesses, along the last axis.
+        shares: q, of answers among guesses, along the last axis; what is missing, r, agrees with none.
         window: w >= 1.
         probes: n, broadcast against the other axes of shares.
 
     """
     n = np.asarray(probes, dtype=np.float64)
-    at_once, rate = _run_law(shares, window)
-    late = (1 - at_once) * np.exp(-rate * np.maximum(n - window, 0.0))
-    return np.asarray(np.where(n >= window, 1 - late, 0.0))
+    return np.asarray(np.where(n >= window, 1 - _going(shares, window)[0](np.maximum(n, window)), 0.0))
 
 
-def _probes_until(shares: FloatArray, window: int, probes: FloatArray) -> FloatArray:
-    """Mean number of guesses until that, or until so many: Σ_{j<n} of the chance that none came by j."""
-    at_once, rate = _run_law(shares, window)
-    later = (1 - at_once) * np.expm1(-rate * np.maximum(probes - window, 0.0)) / np.expm1(-rate)
-    return np.asarray(np.where(probes > window, window + later, probes))
+def _going(
+    shares: FloatArray, window: int
+) -> tuple[Callable[[FloatArray], FloatArray], Callable[[FloatArray], FloatArray]]:
+    """Chance that no run came within n >= window guesses, and the mean guesses until one, or until n."""
+    rest = np.maximum(1 - shares.sum(axis=-1), 1e-9)
+    z = rise = np.ones(rest.shape)
+    for _ in range(12):
+        x = shares * z[..., None]
+        x = np.where(abs(x - 1) < 1e-4, 1 - 1e-4, x)  # where a quotient of zeros has a limit
+        power = x ** (window - 1)
+        part = x * (1 - power) / (1 - x * power)
+        slope = (1 - window * power + (window - 1) * x * power) / (1 - x * power) ** 2
+        rise = rest + (shares * slope).sum(axis=-1)
+        z = np.clip(z - (rest * z + part.sum(axis=-1) - 1) / rise, 1.0, 1e6)
+    scale, rate = 1 / (z * rise), np.maximum(np.log(z), 1e-12)
 
+    def none_within(n: FloatArray) -> FloatArray:
+        return np.asarray(np.minimum(scale * np.exp(-rate * n), 1.0))
 
-def _run_law(shares: FloatArray, window: int) -> tuple[FloatArray, FloatArray]:
-    full = np.minimum(np.sum(shares**window, axis=-1), 1 - 1e-12)
-    if window == 1:
-        return full, np.maximum(-np.log1p(-full), 1e-12)
-    return full, np.maximum(np.sum(shares**window * (1 - shares), axis=-1) / (1 - full), 1e-12)
+    def until(n: FloatArray) -> FloatArray:
+        later = scale * (np.exp(-rate * window) - np.exp(-rate * np.maximum(n, window))) / -np.expm1(-rate)
+        return np.asarray(np.where(n > window, np.minimum(window + later, n), n))
+
+    return none_within, until
 
 
 def stop_on_agreement(
@@ -82,7 +93,7 @@ def stop_on_agreement(
     """Dynasor's rule: stop when the last `agree` probes agree, a probe coming after every `chunk_tokens`.
 
     Guesses that agree stop it too soon, with the answer that they agree on; else it stops at the `agree`-th
-    probe after it settled (an agreeing guess just before would make it sooner, which is left out), or at its
+    probe after it settled, sooner if the guesses just before say the same (taken in the mean), or at its own
     end. Source: Fu et al. 2024, arXiv:2412.20993; presets (agree, chunk_tokens) (8, 64), (5, 64), (3, 64),
     (2, 64), (2, 32).
 
@@ -93,26 +104,43 @@ def stop_on_agreement(
         settling, guess_ratio: see `Outcomes`.
 
     """
-    shares = _guesses(traces.p, answers, guess_ratio)
-    right_first = shares[:, 0] ** agree / np.maximum(np.sum(shares**agree, axis=-1), 1e-300)
+    total = np.zeros((4, traces.p.size))
+    for s, share in zip(*top_shares(answers), strict=True):
+        guesses = _guesses(traces.p, float(s), guess_ratio)
+        total += share * _stopped(traces, guesses, agree, chunk_tokens, settling)
+    return Stopped(*total)
+
+
+def _stopped(
+    traces: Traces, guesses: FloatArray, agree: int, chunk_tokens: int, settling: float
+) -> FloatArray:
+    right_first = guesses[:, 0] ** agree / np.maximum(np.sum(guesses**agree, axis=-1), 1e-300)
+    going, until = _going(guesses[:, None, None, :], agree)
     u = ((np.arange(_SETTLED) + 0.5) / _SETTLED) ** (1 / settling)
-    total = [np.zeros_like(traces.p) for _ in range(4)]
+    total = np.zeros((4, traces.p.size))
     for right, length, has_answer in _samples(traces):
         settled = np.ceil(length[..., None] * u / chunk_tokens)  # the first probe that says the final answer
         final = np.floor((length[..., None] - 1e-9) / chunk_tokens)  # the last probe before the end
         before = np.minimum(settled - 1, final)
-        soon = run_chance(shares[:, None, None, :], agree, before)
-        meant = np.where(has_answer[..., None], settled + agree - 1, np.inf)
+        kept = np.where(before >= agree, going(before), 1.0)  # no guesses agreed
+        # Guesses just before that say the final answer already count: so many, in the mean.
+        same = guesses[:, 0] if right else np.sum(guesses[:, 1:] ** 2, axis=1) / (1 - guesses[:, 0])
+        lead = np.minimum(same / (1 - same).clip(1e-9), agree - 1)[:, None, None]
+        meant = np.where(has_answer[..., None], settled + agree - 1 - np.minimum(lead, before), np.inf)
         stop = np.where(meant <= final, meant * chunk_tokens, length[..., None])
-        wasted = _probes_until(shares[:, None, None, :], agree, before) * chunk_tokens
-        tokens = wasted + (1 - soon) * (stop - before * chunk_tokens)
+        tokens = until(before) * chunk_tokens + kept * (stop - before * chunk_tokens)
+        probes = until(before) + kept * (np.minimum(meant, final) - before)
         chance = traces.p if right else 1 - traces.p
-        kept = (1 - soon) if right else np.zeros_like(soon)
-        total[0] += chance * (kept + soon * right_first[:, None, None]).mean(axis=(1, 2))
-        total[1] += chance * tokens.mean(axis=(1, 2))
-        total[2] += chance * length.mean(axis=1)
-        total[3] += chance * np.minimum(np.floor(tokens / chunk_tokens), final).mean(axis=(1, 2))
-    return Stopped(*total)
+        given = np.array(
+            [
+                (kept * right + (1 - kept) * right_first[:, None, None]).mean(axis=(1, 2)),
+                tokens.mean(axis=(1, 2)),
+                length.mean(axis=1),
+                probes.mean(axis=(1, 2)),
+            ]
+        )
+        total += chance * given
+    return total
 
 
 def _samples(traces: Traces) -> list[tuple[bool, FloatArray, npt.NDArray[np.bool_]]]:
@@ -130,10 +158,7 @@ def _samples(traces: Traces) -> list[tuple[bool, FloatArray, npt.NDArray[np.bool
     ]
 
 
-def _guesses(p: FloatArray, answers: Answers, guess_ratio: float) -> FloatArray:
+def _guesses(p: FloatArray, s: float, guess_ratio: float) -> FloatArray:
     """Shares of the right and of the most frequent wrong answers among guesses: [problem, answer]."""
-    right = guess_ratio * p
-    nodes, weight = top_shares(answers)
-    s = float(nodes @ weight)
-    wrong = (1 - right)[:, None] * s * (1 - s) ** np.arange(_RANKS)
-    return np.concatenate([right[:, None], wrong], axis=1)
+    right = guess_ratio * p[:, None]
+    return np.concatenate([right, (1 - right) * s * (1 - s) ** np.arange(_RANKS)], axis=1)
