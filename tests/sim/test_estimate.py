@@ -61,7 +61,7 @@ def test_lengths_agree_with_those_of_the_accuracy() -> None:
 
 
 def test_an_engine_whose_steps_cost_the_same_is_a_queue_with_many_servers() -> None:
-    """Constant steps: Little's law by hand, N = rate · steps · seconds; and the capacity is limit over stay."""
+    """Constant steps: Little's law by hand, N = rate · steps · seconds, and its share of the limit."""
     config = EngineConfig(num_gpu_blocks=100_000, max_num_seqs=50)
     demand = Demand(0.5, 1, 0, 100, 201, 200, 200)
     at = loaded(AffineCost(0.1), config, Mix.of([demand], 2048), [demand])
@@ -168,7 +168,10 @@ def test_intervals_come_from_draws_of_the_errors() -> None:
         ({"workload.deadline_s": 60.0}, "workload.deadline_s: has no closed form"),
         ({"workload.arrivals": None, "workload.concurrency": 4}, "workload.arrivals: the closed form needs"),
         ({"objectives": {"ttft_p99": "<= 1 s"}}, "objectives.ttft_p99: the closed form has no"),
-        ({"pools.solver.replicas": [{"count": 1}, {"count": 1, "hardware": "l40s"}]}, "pools.solver.replicas"),
+        (
+            {"pools.solver.replicas": [{"count": 1}, {"count": 1, "hardware": "l40s"}]},
+            "pools.solver.replicas",
+        ),
     ],
 )
 def test_what_has_no_closed_form_is_told(change: dict[str, Any], message: str) -> None:

@@ -62,13 +62,20 @@ def grid(scenario: Scenario) -> tuple[Cell, ...]:
 def _values(path: str, values: Any) -> list[Any]:
     if not isinstance(values, list | tuple) or not values:
         raise ValueError(f"compare.{path}: {values!r} is not a list of values; write [...]")
-    if path == CELLS:
-        for i, each in enumerate(values):
-            if not isinstance(each, Mapping):
-                raise ValueError(f"compare.{CELLS}[{i}]: {each!r} is not a table of values by field")
-    elif path.split(".")[0] in ("compare", "seed", "replications", "objectives", "goodput"):
-        raise ValueError(f"compare.{path}: all cells have the same; vary workload, pools or strategy")
+    if path != CELLS:
+        _check_path(path, f"compare.{path}")
+        return list(values)
+    for i, each in enumerate(values):
+        if not isinstance(each, Mapping):
+            raise ValueError(f"compare.{CELLS}[{i}]: {each!r} is not a table of values by field")
+        for inner in each:
+            _check_path(str(inner), f"compare.{CELLS}[{i}].{inner}")
     return list(values)
+
+
+def _check_path(path: str, where: str) -> None:
+    if path.split(".")[0] not in ("workload", "pools", "strategy", "client"):
+        raise ValueError(f"{where}: all cells have the same; vary workload, pools, strategy or client")
 
 
 def _cells(scenario: Scenario, given: list[Any], lists: Mapping[str, list[Any]]) -> Iterator[Cell]:
