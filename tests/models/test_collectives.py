@@ -42,6 +42,7 @@ def test_all_reduce_takes_the_fastest() -> None:
     assert all_reduce_s(8.0, group) == pytest.approx(6e-6, rel=1e-3)
 
 
+@pytest.mark.systems(191)
 def test_hierarchical_all_reduce_over_two_nodes() -> None:
     group = make_group(16, 1, NODE)
     assert (group.per_node, group.nodes) == (8, 2)

@@ -29,6 +29,7 @@ def decode(seqs: int, context: int = 500) -> StepLoad:
     return StepLoad(decode_seqs=seqs, decode_context=seqs * context, sampled=seqs)
 
 
+@pytest.mark.systems(348)
 @COSTS
 def test_a_small_step_takes_its_launches(build: Build) -> None:
     cost = build(LLAMA, H100, enforce_eager=True)

@@ -129,6 +129,7 @@ def test_one_sequence_decoding_reads_the_weights_once() -> None:
     assert cost.breakdown(0, 0, 0, 0, 1, 1, 1)["memory"] == pytest.approx(seconds, rel=1e-9)
 
 
+@pytest.mark.systems(63, 280)
 def test_decode_reads_the_kv_cache() -> None:
     # Llama-3.1-8B keeps 32 layers x 2 x 8 heads x 128 x 2 bytes = 131,072 bytes a token
     cost = RooflineCost(LLAMA_8B, BARE, Parallelism(), Precision(), PERFECT)
@@ -164,6 +165,7 @@ def test_a_window_caps_the_context() -> None:
     assert grown == pytest.approx(4 * 2 * 8 * 64 * 2 * 400_000 / 3.35e12, rel=1e-6)  # four full layers only
 
 
+@pytest.mark.systems(179)
 def test_tensor_parallel_shares_the_work_and_talks() -> None:
     one = make((LLAMA_8B, Parallelism(1), Precision()), hardware=BARE).breakdown(4096, 1e5, 4096, 4, 0, 0, 4)
     four = make((LLAMA_8B, Parallelism(4), Precision()), hardware=BARE).breakdown(4096, 1e5, 4096, 4, 0, 0, 4)
@@ -196,6 +198,7 @@ def test_weights_a_part_cannot_multiply_are_only_stored() -> None:
     assert any("no measured efficiency" in note for note in narrow.validity())
 
 
+@pytest.mark.systems(63)
 @settings(deadline=None)
 @given(load=loads(), case=st.sampled_from(CASES), efficiency=st.sampled_from([PERFECT, HALF]))
 def test_no_step_beats_the_hardware(load: StepLoad, case: Any, efficiency: Efficiency) -> None:

@@ -33,6 +33,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return Scenario.from_dict(BASE).replace(**{path: value}).to_dict()
 
 
+@pytest.mark.systems(29)
 def test_two_pools_and_what_joins_them_are_made_concrete() -> None:
     result = forecast(Scenario.from_dict(BASE))
     deployment, run = result.deployment, result.run

@@ -137,6 +137,7 @@ def test_same_batches_and_times(drawn: random.Random) -> None:
             event(feature)
 
 
+@pytest.mark.systems(49)
 @pytest.mark.parametrize("first", range(0, 6000, 500))
 def test_same_batches_and_times_of_fixed_scenarios(first: int) -> None:
     """The same, and proof that it means something: every feature occurs in 30 of 500 at least."""

@@ -17,6 +17,7 @@ def errors(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped
         yield operator_errors(["h200"]).set_index(["family", "test"])
 
 
+@pytest.mark.systems(103)
 def test_errors_are_below_the_published_ones(errors) -> None:  # type: ignore[no-untyped-def]
     published = errors[errors.published.notna()]
     assert len(published) == 3
