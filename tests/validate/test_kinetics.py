@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from foretell.validate.kinetics_charts import Line, over_costs
 from foretell.validate.kinetics_page import render
 from foretell.validate.kinetics_points import paper_curves
 from foretell.validate.kinetics_summary import Result, kinetics
-from places import SHARED
+from places import ROOT, SHARED
 
 DATA = SHARED / "data"
 needs_points = pytest.mark.skipif(
@@ -103,6 +104,19 @@ def test_sparse_attention_pays_as_the_paper_says_or_more() -> None:
             assert 0.9 * c.paper < c.ours < 2.5 * c.paper, name
     growth = checks("law")
     assert growth["long CoT: tokens for twice the cost, times"].ours == pytest.approx(1.74, rel=0.1)
+
+
+@needs_points
+@pytest.mark.skipif(not (ROOT / "docs" / "kinetics.py").is_file(), reason="the tests are on their own")
+def test_the_page_in_docs_shows_these_figures() -> None:
+    """If this fails: python docs/kinetics.py, and look at what changed."""
+    spec = importlib.util.spec_from_file_location("docs_kinetics", ROOT / "docs" / "kinetics.py")
+    assert spec is not None and spec.loader is not None
+    page = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(page)
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert page.rendered(text, "figures", page.figures(found())) == text
+    assert page.rendered(text, "trials", page.trials()) == text
 
 
 def test_a_chart_has_its_lines_and_points() -> None:

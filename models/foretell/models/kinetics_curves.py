@@ -125,6 +125,23 @@ def long_cot_curve(
     return _per_problem(costs, cost, right, problems.weight)
 
 
+def chain_costs(
+    shape: DecoderShape,
+    outcomes: Outcomes,
+    pricing: Pricing = AS_PUBLISHED,
+    caps: tuple[int, ...] = CAPS,
+) -> FloatArray:
+    """Mean cost of a query (FLOP or eFLOPs) at each cap, one cap for all problems; dense attention."""
+    problems = _Problems.of(outcomes)
+    cap = np.asarray(caps, dtype=np.float64).reshape(-1, 1, 1)
+    right, wrong = (
+        _price(shape, outcomes.prompt_tokens, np.minimum(tokens, cap), 1, DENSE, pricing).mean(axis=-1)
+        for tokens in (problems.right_tokens, problems.wrong_tokens)
+    )
+    mean = problems.chance * right + (1 - problems.chance) * wrong
+    return np.asarray(mean @ problems.weight / problems.weight.sum())
+
+
 def best_of_n_curve(
     costs: npt.ArrayLike,
     shape: DecoderShape,

@@ -72,14 +72,18 @@ def law_curves(cost: str, kept: Kept | None = None, costs: FloatArray | None = N
 
 
 def profile_curves(
-    strategy: Callable[..., FloatArray], cost: str, kept: Kept | None = None, costs: FloatArray | None = None
+    strategy: Callable[..., FloatArray],
+    cost: str,
+    kept: Kept | None = None,
+    costs: FloatArray | None = None,
+    task: str = "aime24",
 ) -> Curves:
     """Curves of all models from their outcome profiles, by `long_cot_curve` or `best_of_n_curve`."""
     pricing, spent = Pricing(COSTS[cost]), grid(cost) if costs is None else costs
 
     def made(size: str, m: PaperModel) -> FloatArray:
         fewer = {"trials": (1, 2, 4, 8)} if strategy is best_of_n_curve and size == "32B" else {}
-        return strategy(spent, m.shape(), load_outcomes("aime24", m.architecture), pricing, kept, **fewer)
+        return strategy(spent, m.shape(), load_outcomes(task, m.architecture), pricing, kept, **fewer)
 
     return {size: made(size, m) for size, m in paper_models().items()}
 
@@ -129,6 +133,17 @@ def switch_checks(
             )
         )
     return checks
+
+
+def models_along(cost: str, curves: Curves, step: float = 0.1) -> str:
+    """Which model is the cheapest at each tenth of accuracy: "1.7B 0.3–0.5, 4B 0.6–0.9"."""
+    top = frontier(grid(cost), curves)
+    parts: list[tuple[str, float, float]] = []
+    for accuracy in np.arange(step, float(top.accuracy[-1]), step):
+        model = top.model[int(np.searchsorted(top.accuracy, accuracy))]
+        first = parts.pop()[1] if parts and parts[-1][0] == model else accuracy
+        parts.append((model, float(first), float(accuracy)))
+    return ", ".join(f"{m} {a:.1f}" if a == b else f"{m} {a:.1f} to {b:.1f}" for m, a, b in parts)
 
 
 def on_frontier(cost: str, curves: Curves, size: str, floor: float = 0.1) -> bool:
