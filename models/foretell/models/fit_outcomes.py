@@ -229,9 +229,10 @@ def _confidence(samples: Samples) -> tuple[float, float | None]:
     if samples.confidence is None:
         return 0.7, None
     won, pairs = [], []
-    for index in range(int(samples.problem.max()) + 1):
-        mine = samples.problem == index
-        right, wrong = (samples.confidence[mine & mask] for mask in (samples.correct, ~samples.correct))
+    order = np.argsort(samples.problem, kind="stable")
+    for mine in np.split(order, np.cumsum(np.bincount(samples.problem))[:-1]):
+        sure, good = samples.confidence[mine], samples.correct[mine]
+        right, wrong = sure[good], sure[~good]
         if len(right) and len(wrong):
             ahead = right[:, None] - wrong
             won.append(float(np.sum(ahead > 0) + 0.5 * np.sum(ahead == 0)))
