@@ -17,14 +17,13 @@ def first_finish(traces: Traces, n: int, max_tokens: float = np.inf) -> tuple[Fl
     Source: Agarwal et al. 2025, "First Finish Search", arXiv:2505.18149.
     """
     edges = traces.cells(max_tokens)
-    by_problem = Traces(traces.p[:, None], traces.log_median[:, None], traces.law)
-    right, wrong = by_problem.right(edges), by_problem.wrong(edges)
+    right, wrong = traces.ended(edges)
     going = np.maximum(1 - right - wrong, 0.0)
     ends = np.diff(right) + np.diff(wrong)
     share = np.divide(np.diff(right), ends, out=np.zeros_like(ends), where=ends > 0)
-    accuracy = np.sum(share * -np.diff(going**n), axis=1)
-    middle = (edges[:, 1:] + edges[:, :-1]) / 2
-    tokens = np.sum((1 - traces.ended(middle)) ** n * np.diff(edges), axis=1)
+    left = going**n
+    accuracy = np.sum(share * -np.diff(left), axis=1)
+    tokens = np.sum((left[:, 1:] + left[:, :-1]) / 2 * np.diff(edges), axis=1)
     return np.asarray(accuracy), np.asarray(tokens)
 
 

@@ -62,12 +62,13 @@ class Traces:
         """Mean tokens of the longest of n samples cut at `max_tokens`: ∫ 1 − F(t)^n dt."""
         edges = self.cells(max_tokens)
         middle = (edges[:, 1:] + edges[:, :-1]) / 2
-        return np.asarray(np.sum((1 - self.ended(middle) ** n) * np.diff(edges), axis=1))
+        right, wrong = self.ended(middle)
+        return np.asarray(np.sum((1 - (right + wrong) ** n) * np.diff(edges), axis=1))
 
-    def ended(self, tokens: FloatArray) -> FloatArray:
-        """Chance that a sample ends before so many tokens, fewer than the cap: [problem, tokens]."""
+    def ended(self, tokens: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Chances that a sample is right, and wrong, and ends within so many tokens: [problem, tokens]."""
         by_problem = Traces(self.p[:, None], self.log_median[:, None], self.law)
-        return by_problem.right(tokens) + by_problem.wrong(tokens)
+        return by_problem.right(tokens), by_problem.wrong(tokens)
 
     @property
     def slower(self) -> float:

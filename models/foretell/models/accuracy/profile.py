@@ -24,7 +24,7 @@ from foretell.models.accuracy.weighted import weighted_vote as _weighted
 from foretell.models.outcomes import Difficulty, FloatArray, Lengths, Outcomes
 from foretell.models.verifiers import Verifier
 
-_EASES, _VERBOSITIES = 100, 7
+_EASES, _VERBOSITIES = 100, 5
 ORACLE = Verifier(auc=1.0)
 
 

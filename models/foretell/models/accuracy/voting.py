@@ -54,7 +54,7 @@ def vote(p: npt.ArrayLike, won: FloatArray, wrong: npt.ArrayLike | None = None) 
     right, missed, none = _chances(p, wrong)
     shape, right, missed, none = right.shape, right.ravel(), missed.ravel(), none.ravel()
     log_factorial = gammaln(np.arange(k + 1) + 1.0)
-    powers = [x[:, None] ** np.arange(k + 1) for x in (right, missed, none)]
+    powers = [np.vander(x, k + 1, increasing=True) for x in (right, missed, none)]
     if not none.any():
         v = np.arange(k, -1, -1)
         ways = np.exp(log_factorial[k] - log_factorial - log_factorial[::-1])
