@@ -2,8 +2,8 @@
 
     pytest -m benchmark tests/benchmarks/test_compare_speed.py -s
 
-The target is 5 CPU-seconds. As elsewhere, seconds hang on the machine: a calibration loop of plain Python says
-how fast it is at the moment, and the least of three runs counts.
+The target is 5 CPU-seconds. Seconds hang on the machine: a loop of plain Python says how fast it is at the
+moment, and the least of three runs counts.
 """
 
 from __future__ import annotations

@@ -209,8 +209,13 @@ def _verdict(objective: Objective, summary: Mapping[str, Estimate]) -> Verdict:
             f"percentiles, ttft_mean, tpot_mean, {known}; use --method simulate"
         )
     told = [value for value in found.values if not math.isnan(value)]
+    if len(found.values) < 2:
+        return Verdict(objective, found.value, objective.met(found.value), math.nan)
+    if len(told) < 2:  # overloaded in nearly every draw
+        chance = sum(objective.met(value) for value in told) / len(found.values)
+        return Verdict(objective, found.value, objective.met(found.value), chance)
     below = chance_below(told, objective.limit, share=objective.key in SHARES)
-    chance = (below if objective.direction == "<=" else 1 - below) * len(told) / max(len(found.values), 1)
+    chance = (below if objective.direction == "<=" else 1 - below) * len(told) / len(found.values)
     return Verdict(objective, found.value, objective.met(found.value), chance)
 
 

@@ -145,7 +145,7 @@ def _shown(key: str) -> tuple[Callable[[float], str], Callable[[float, float], s
     if key.endswith("_s"):
         return show_seconds, _seconds_between
     if key == "accuracy":
-        return percent, lambda low, high: f"{low * 100:.2g}–{high * 100:.2g}"
+        return percent, lambda low, high: f"{_two(low * 100)}–{_two(high * 100)}"
     if key == "tokens_per_query":
         return lambda value: f"{value:,.0f}", lambda low, high: f"{low:,.0f}–{high:,.0f}"
     scale = 1e-3 if key.endswith("_J") else 1.0
@@ -204,18 +204,17 @@ def _change(key: str, found: Estimate) -> Text:
 
 
 def _legend(comparison: Comparison) -> list[str]:
-    of = " and ".join(
-        f"{figure} ({'more' if way == 'max' else 'less'})" for figure, way in comparison.respects
-    )
-    lines = [f"* on the Pareto frontier of {of}: no other cell is as good in all and better in one."]
+    titles = {"accuracy": "more accuracy", "e2e_p99_s": "lower p99", "usd_per_query": "lower price a query"}
+    of = ", ".join(titles.get(figure, figure) for figure, _ in comparison.respects)
+    lines = [f"* on the Pareto frontier of {of}: no cell is as good in all and better in one."]
     n = comparison.scenario.replications
     if comparison.method == "closed_form":
-        lines.append(
-            "Closed form of an endless run: queues in the mean; overloaded cells have no latency. Below a "
-            f"figure: 9 of 10 cases of the models' and profiles' own errors, from {n} draws."
+        lines.append("Closed form of an endless run, queues in the mean; overloaded cells have no latency.")
+    if n > 1:
+        below = (
+            "the models' and profiles' own errors in" if comparison.method == "closed_form" else "one run in"
         )
-    elif n > 1:
-        lines.append(f"Below a figure: where one run lands in 9 of 10 cases, from {n} replications.")
+        lines.append(f"Below a figure: {below} 9 of 10 cases, from {n} replications.")
     told = [cell for cell in comparison.cells if not cell.reason]
     common = [note for note in told[0].notes if all(note in cell.notes for cell in told)]
     return lines + [f"- {note}" for note in common]
