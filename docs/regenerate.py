@@ -5,6 +5,7 @@ A block is generated when a comment above it says from what:
     <!-- foretell show h100-sxm -->       what the command prints
     <!-- fields Workload -->              a table of a scenario's part: fields, defaults, meaning
     <!-- processes -->                    a table of the arrival processes
+    <!-- programs -->                     a table of the strategies that a scenario may name
 
 A test compares every page with what this makes of it.
 """
@@ -25,7 +26,8 @@ ROOT = Path(__file__).resolve().parents[1]
 _OUTPUT = re.compile(r"(?m)^<!-- foretell (.+) -->\n```text\n(?:.*\n)*?```$")
 _FIELDS = re.compile(r"(?m)^<!-- fields (\w+) -->\n(?:\|.*\n)*")
 _PROCESSES = re.compile(r"(?m)^<!-- processes -->\n(?:\|.*\n)*")
-_GENERATED = (_OUTPUT, _FIELDS, _PROCESSES)
+_PROGRAMS = re.compile(r"(?m)^<!-- programs -->\n(?:\|.*\n)*")
+_GENERATED = (_OUTPUT, _FIELDS, _PROCESSES, _PROGRAMS)
 _WIDTH = 100
 _ALONE = (
     "import runpy, sys; sys.modules['aiconfigurator_core'] = None; "
@@ -45,6 +47,7 @@ def rendered(page: Path) -> str:
     text = page.read_text(encoding="utf-8")
     text = _OUTPUT.sub(lambda m: f"<!-- foretell {m[1]} -->\n```text\n{_printed(m[1])}```", text)
     text = _PROCESSES.sub(lambda m: f"<!-- processes -->\n{_processes()}", text)
+    text = _PROGRAMS.sub(lambda m: f"<!-- programs -->\n{_programs()}", text)
     return _FIELDS.sub(lambda m: f"<!-- fields {m[1]} -->\n{_table(m[1])}", text)
 
 
@@ -92,6 +95,30 @@ def _processes() -> str:
         about = inspect.cleandoc(process.__doc__ or "").split("\n\n")[0].replace("\n", " ").rstrip(".")
         rows.append(f"| `{name}` | {', '.join(required)}{also} | {about} |")
     return "".join(f"{row}\n" for row in rows)
+
+
+def _programs() -> str:
+    from foretell.sim.programs.catalogue import PROGRAMS, load_program
+
+    rows = ["| strategy | what it does | parameters | after |", "|---|---|---|---|"]
+    for name in PROGRAMS:
+        factory = load_program(name)
+        doc = inspect.cleandoc(factory.__doc__ or "").replace("|", "or")
+        about = doc.split("\n\n")[0].replace("\n", " ").rstrip(".")
+        source = " ".join(re.findall(r"(?ms)^Source: (.*?)(?:\n\n|\Z)", doc)).replace("\n", " ").rstrip(".")
+        given = [
+            f"`{key}`" if plain is None else f"`{key}` {plain}"
+            for key, parameter in inspect.signature(factory).parameters.items()
+            for plain in [_plain(parameter.default)]
+        ]
+        rows.append(f"| `{name}` | {about} | {', '.join(given)} | {source} |")
+    return "".join(f"{row}\n" for row in rows)
+
+
+def _plain(default: object) -> str | None:
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    return f"{default:g}" if isinstance(default, int | float) else None
 
 
 def described(spec: type) -> dict[str, str]:

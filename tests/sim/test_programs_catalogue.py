@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import re
+import textwrap
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from foretell.sim.programs.catalogue import PROGRAMS, load_program
 from foretell.sim.programs.run import ProgramRun
+from places import ROOT
 from programmed import CALM, Pool, engines, model, needed, run
 
 MODELS = {"main": model("small", 0.4, 0.6), "second": model("large", 1.2, 0.5)}
@@ -73,3 +77,14 @@ def test_every_program_says_what_it_is(name: str) -> None:
         parameter.kind is inspect.Parameter.KEYWORD_ONLY
         for parameter in inspect.signature(factory).parameters.values()
     )
+
+
+@pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the tests are on their own, without the repository")
+def test_the_page_s_strategy_in_strategies_runs() -> None:
+    text = (ROOT / "docs" / "programs.md").read_text(encoding="utf-8")
+    block = re.search(r"(?m)^    strategy:\n(?:    .*\n)+", text)
+    assert block is not None
+    strategy = yaml.safe_load(textwrap.dedent(block[0]))["strategy"]
+    models = {"small": MODELS["main"], "large": MODELS["second"]}
+    done = run(strategy, models, CALM, 300)
+    assert set(np.unique(done.calls)) == {1, 8, 6 + 1 + 1 + 1}  # by difficulty
