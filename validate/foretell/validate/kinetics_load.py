@@ -168,21 +168,19 @@ def choices(
     Configurations that the rate would fill to more than `FILLED` are left out: their queues grow.
     """
     served = [
-        (float(found.accuracy[size][i]), size, cap)
+        (float(found.accuracy[size][i]), size, cap, float(found.costs["alone"][size][i]))
         for size in found.accuracy
         for i, cap in enumerate(found.caps)
         if rate_per_s * found.costs["full"][size][i] <= FILLED
     ]
-    latency = {
-        (size, cap): simulated(setting, size, cap, rate_per_s, setting.queries).summary["e2e_p50_s"].value
-        for _, size, cap in served
-    }
-    chosen = {}
-    for limit in limits_s:
-        within = [one for one in served if latency[one[1:]] <= limit]
-        if within:
-            accuracy, size, cap = max(within)
-            chosen[limit] = Choice(size, cap, accuracy, latency[size, cap])
-        else:
-            chosen[limit] = Choice(None, None, 0.0, float("nan"))
+    chosen = {limit: Choice(None, None, 0.0, float("nan")) for limit in limits_s}
+    for accuracy, size, cap, alone in sorted(served, reverse=True):
+        open_limits = [limit for limit, choice in chosen.items() if choice.size is None]
+        if alone / 2 > max(open_limits, default=0.0):  # the median is no less than half the mean, idle or not
+            continue
+        run = simulated(setting, size, cap, rate_per_s, setting.queries)
+        latency = run.summary["e2e_p50_s"].value
+        for limit in open_limits:
+            if latency <= limit:
+                chosen[limit] = Choice(size, cap, accuracy, latency)
     return chosen
