@@ -24,23 +24,23 @@ from unloaded import TPOT_S, agrees, run
 FAIR, VERDICT = Verifier(auc=0.8), Verifier(completeness=0.85, soundness=0.75)
 SHORT = Outcomes("task", "model", Difficulty(0.5, 0.6, 0.1), Lengths(200, 0.5, 0.3, 0.4), step_tokens=100.0)
 LONG = Outcomes("task", "model", Difficulty(0.8, 0.9), Lengths(500, 0.3, 0.3), step_tokens=100.0)
-Pair = Callable[[Verifier], tuple[Program, Callable[[Outcomes], forms.SearchForecast]]]
+Pair = Callable[[Verifier, int, int], tuple[Program, Callable[[Outcomes], forms.SearchForecast]]]
 PAIRS: dict[str, Pair] = {
-    "beam": lambda v: (
-        beam_search(width=6, branching=3, verifier=Judge(None, v)),
-        lambda task: forms.beam_search(task, v, 6, 3),
+    "beam": lambda v, width, branching: (
+        beam_search(width=width, branching=branching, verifier=Judge(None, v)),
+        lambda task: forms.beam_search(task, v, width, branching),
     ),
-    "dvts": lambda v: (
-        dvts(width=6, branching=3, verifier=Judge(None, v)),
-        lambda task: forms.dvts(task, v, 6, 3),
+    "dvts": lambda v, width, branching: (
+        dvts(width=width, branching=branching, verifier=Judge(None, v)),
+        lambda task: forms.dvts(task, v, width, branching),
     ),
-    "rebase": lambda v: (
-        rebase(width=6, choose="best", verifier=Judge(None, v)),
-        lambda task: forms.rebase(task, v, 6),
+    "rebase": lambda v, width, branching: (
+        rebase(width=width, choose="best", verifier=Judge(None, v)),
+        lambda task: forms.rebase(task, v, width),
     ),
-    "particles": lambda v: (
-        particle_filtering(n=6, verifier=Judge(None, v)),
-        lambda task: forms.particle_filtering(task, v, 6),
+    "particles": lambda v, width, branching: (
+        particle_filtering(n=width, verifier=Judge(None, v)),
+        lambda task: forms.particle_filtering(task, v, width),
     ),
 }
 
@@ -51,7 +51,7 @@ PAIRS: dict[str, Pair] = {
 @pytest.mark.parametrize("name", PAIRS)
 def test_program_and_chain_agree(name: str, task: Outcomes, verifier: Verifier) -> None:
     """Accuracy, tokens and levels; the judge is a value head, which costs no calls."""
-    program, form = PAIRS[name](verifier)
+    program, form = PAIRS[name](verifier, 6, 3)
     ran, forecast = run(program, task, n=600), form(task)
     agrees(ran.right, forecast.accuracy, 1e-3)
     agrees(ran.tokens, forecast.tokens, 0.01 * forecast.tokens)  # lengths are rounded, and cut at one token
@@ -62,9 +62,9 @@ def test_program_and_chain_agree(name: str, task: Outcomes, verifier: Verifier) 
 @pytest.mark.parametrize("name", PAIRS)
 def test_within_half_a_point_at_100_000_queries(name: str) -> None:
     task = Outcomes(
-        "task", "model", Difficulty(0.5, 0.6, 0.1), Lengths(150, 0.3, 0.3, 0.4), step_tokens=100.0
+        "task", "model", Difficulty(0.5, 0.6, 0.1), Lengths(140, 0.3, 0.3, 0.4), step_tokens=100.0
     )
-    program, form = PAIRS[name](FAIR)
+    program, form = PAIRS[name](FAIR, 4, 2)
     assert run(program, task, n=100_000).accuracy == pytest.approx(form(task).accuracy, abs=0.005)
 
 
