@@ -96,6 +96,7 @@ PROGRAMS: Mapping[str, str] = {
     "streaming": "realtime:streaming",
     "control_loop": "realtime:control_loop",
     "reactive_and_planning": "realtime:reactive_and_planning",
+    "pipeline": "routing:pipeline",
 }
 """Name → "module:factory", the module in this package unless it has a dot."""
 
