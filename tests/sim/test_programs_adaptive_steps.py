@@ -68,7 +68,7 @@ def every_stage(p: Any, triggered: float, blame: float, candidates: int) -> Any:
 @pytest.mark.systems(233)
 @pytest.mark.parametrize(("triggered", "blame", "candidates"), [(0.3, 0.7, 4), (1.0, 1.0, 2), (0.3, 0.3, 1)])
 def test_mur_is_right_where_all_its_steps_are(triggered: float, blame: float, candidates: int) -> None:
-    took = run(mur(triggered=triggered, blame=blame, candidates=candidates), OUTCOMES, 1200)
+    took = run(mur(triggered=triggered, blame=blame, candidates=candidates), OUTCOMES)
     agrees(took.right, beta_mean(lambda p: every_stage(p, triggered, blame, candidates)))
     agrees(took.tokens, TOKENS * (1 + (candidates - 1) * triggered))
 
@@ -76,9 +76,9 @@ def test_mur_is_right_where_all_its_steps_are(triggered: float, blame: float, ca
 @pytest.mark.systems(233)
 def test_candidates_for_uncertain_steps_alone_are_cheaper_for_their_gain() -> None:
     blind = Judge(None, Verifier(auc=0.5))
-    agrees(run(mur(verifier=blind), OUTCOMES, 800).right, MEAN)  # candidates are worth what the judge is
-    some = run(mur(triggered=0.3, blame=0.8), OUTCOMES, 800)
-    all_of_them = run(mur(triggered=1.0), OUTCOMES, 800)
+    agrees(run(mur(verifier=blind), OUTCOMES, 500).right, MEAN)  # candidates are worth what the judge is
+    some = run(mur(triggered=0.3, blame=0.8), OUTCOMES, 500)
+    all_of_them = run(mur(triggered=1.0), OUTCOMES, 500)
     assert MEAN < some.accuracy < all_of_them.accuracy
     saved = 1 - some.tokens.mean() / all_of_them.tokens.mean()
     assert saved > 0.5

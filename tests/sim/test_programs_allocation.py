@@ -92,8 +92,8 @@ def test_the_bins_best_options_beat_the_same_number_for_all() -> None:
     accuracy = np.array([[(1 - (1 - p[place == b]) ** n).mean() for n in options] for b in range(4)])
     share = best_options(accuracy, np.tile(options, (4, 1)).astype(float), weights, 4.0)
     chains = tuple(int(options[row.argmax()]) for row in share)
-    took = run(compute_optimal(easier=tuple(edges[1:-1]), chains=chains, rounds=(0,) * 4), n=3000)
-    uniform = run(best_of_n(n=4), n=3000)
+    took = run(compute_optimal(easier=tuple(edges[1:-1]), chains=chains, rounds=(0,) * 4), n=1500)
+    uniform = run(best_of_n(n=4), n=1500)
     assert took.calls.mean() < 4.6
     agrees(
         took.right, float(sum(weights[b] * accuracy[b, row.argmax()] for b, row in enumerate(share))), 2e-3

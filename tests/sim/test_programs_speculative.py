@@ -93,7 +93,7 @@ def test_short_drafts_leave_room_in_a_budget_of_tokens() -> None:
     """Half of the steps at half their length: 600 of 800 tokens on average, spread as a binomial."""
     budget = 600
     assert run(single(max_tokens=budget)).accuracy == 0
-    fits = run(spec_reason(draft=DRAFT, good=0.5, draft_ratio=0.5, max_tokens=budget), 1500)
+    fits = run(spec_reason(draft=DRAFT, good=0.5, draft_ratio=0.5, max_tokens=budget), 800)
     drafted = binom(STEPS, 0.5).sf((STEPS * STEP_TOKENS - budget) / (STEP_TOKENS / 2) - 1)
     agrees(fits.right, 0.75 * float(drafted))
 

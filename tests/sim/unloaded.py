@@ -25,7 +25,7 @@ def profile(tokens: int = 1000, model: str = "model", a: float = A, b: float = B
 def run(
     program: Program,
     outcomes: Outcomes | Mapping[str, Outcomes] | None = None,
-    n: int = 2000,
+    n: int = 1000,
     *,
     tpot_s: Mapping[str, float] | None = None,
     **more: Any,
