@@ -115,26 +115,42 @@ def test_hops_carry_their_text_along() -> None:
     assert never.latency_s[0] == pytest.approx(latency_s([300] * 3))
 
 
-@pytest.mark.systems(21)
-def test_a_selection_agent_spends_more_on_what_is_hard() -> None:
-    """PlanGEN: a constraint agent first, then a strategy by difficulty, as good as any of equal cost."""
+def test_more_is_spent_on_what_looks_hard() -> None:
     solver = model("solver", 0.8, 0.8)
     easy, hard = {"name": "single"}, {"name": "best_of_n", "n": 8, "verifier": {"auc": 0.95}}
     strategy = {
         "name": "by_difficulty",
         "strategies": [easy, {**hard, "n": 3}, hard],
         "bounds": [0.85, 0.5],
-        "noise": 0.5,
-        "judge_tokens": 50,
+        "noise": 0.0,
     }
     done = run(strategy, solver, INSTANT, 2500)
-    samples = np.array([(done.run.output_tokens[done.query == q] > 1).sum() - 1 for q in range(400)])
-    assert set(samples) == {1, 3, 8}  # besides the selection agent's call
-    even = run({**hard, "n": round(float((done.calls - 1).mean() / 2)) or 1}, solver, INSTANT, 2500)
+    weight, p, _ = solver.problem_grid()
+    shares = [weight @ (p >= 0.85), weight @ ((p < 0.85) & (p >= 0.5)), weight @ (p < 0.5)]
+    assert [np.mean(done.calls == n) for n in (1, 3, 8)] == pytest.approx(shares, abs=0.04)
+    even = run({**hard, "n": round(float(done.calls.mean()))}, solver, INSTANT, 2500)
     single = run(easy, solver, INSTANT, 2500)
     assert done.accuracy > single.accuracy + 0.05
-    assert done.accuracy > even.accuracy - 0.01
+    assert done.accuracy > even.accuracy - 0.01  # as good as the same samples spread evenly
     assert agrees(single, closed.single(solver).accuracy)
+
+
+@pytest.mark.systems(21)
+def test_a_selection_agent_picks_best_of_n_tree_of_thought_or_rebase() -> None:
+    """PlanGEN: a constraint agent first, then best-of-N, a beam (ToT) or REBASE, by complexity."""
+    solver = model("solver", 0.8, 0.8, tokens=400)
+    arms = [
+        {"name": "best_of_n", "n": 4, "verifier": {"auc": 0.9}},
+        {"name": "beam_search", "width": 8, "verifier": {"auc": 0.9}},
+        {"name": "rebase", "width": 8, "verifier": {"auc": 0.9}},
+    ]
+    strategy = {"name": "by_difficulty", "strategies": arms, "bounds": [0.7, 0.3], "judge_tokens": 60}
+    done = run(strategy, solver, INSTANT, 500)
+    chosen = [run(arm, solver, INSTANT, 500) for arm in arms]
+    same = [done.calls == arm.calls + 1 for arm in chosen]  # besides the selection agent's call
+    assert all(0.1 < each.mean() < 0.9 for each in same) and np.any(same, axis=0).mean() > 0.9
+    assert (np.bincount(done.query, done.run.output_tokens == 60) >= 1).all()
+    assert done.accuracy > run({"name": "single"}, solver, INSTANT, 500).accuracy + 0.05
 
 
 @pytest.mark.systems(218)
