@@ -6,7 +6,7 @@ takes t(L): the batch sets the step time, the step time the batch. Where the bat
 
 Validity: steady state and means. A call sees the time average of the others (Poisson arrivals) and its
 siblings while they overlap; preemptions, chunked prompts and what a router does about imbalance are left
-out. Within about 15 % of the simulator for latencies below 80 % of capacity (`test_estimate_load`).
+out. docs/compare.md has the errors against the simulator.
 
 Sources: Little (1961); Sakasegawa, An approximation formula L_q = α·ρ^β/(1−ρ) (1977), with Allen and
 Cunneen's variability (C_a² + C_s²)/2.
