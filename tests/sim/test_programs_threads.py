@@ -91,7 +91,13 @@ def test_hogwild_is_amdahls_and_all_workers_write_all_the_time() -> None:
 
 @pytest.mark.systems(276)
 def test_adaptive_parallel_finishes_what_one_window_cannot_hold() -> None:
-    settings: dict[str, Any] = {"parallel": 0.8, "threads": 4, "imbalance": 0.2, "message_tokens": 50, "result_tokens": 30}
+    settings: dict[str, Any] = {
+        "parallel": 0.8,
+        "threads": 4,
+        "imbalance": 0.2,
+        "message_tokens": 50,
+        "result_tokens": 30,
+    }
     window = 4096
     wide = run(adaptive_parallel(**settings))
     narrow = run(adaptive_parallel(**settings, window_tokens=window))
