@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from foretell.sim.comparing_grid import Cell, grid, label
-from foretell.sim.forecasting import Verdict, forecast
+from foretell.sim.forecasting import Verdict, end_on_interrupt, forecast
 from foretell.sim.intervals import LEVEL, Estimate, t_quantile
 from foretell.sim.pareto import frontier
 from foretell.sim.scenario import Scenario
@@ -186,6 +186,8 @@ def difference(one: Estimate, other: Estimate) -> Estimate:
     n = len(pairs)
     if n < 2 or not math.isfinite(value):
         return Estimate(value, math.nan, math.nan, tuple(pairs))
+    if n < 4:  # as `intervals.estimate`: Student's t would be wider than anything
+        return Estimate(value, min(value, *pairs), max(value, *pairs), tuple(pairs))
     mean = math.fsum(pairs) / n
     spread = math.sqrt(math.fsum((pair - mean) ** 2 for pair in pairs) / (n - 1) * (1 + 1 / n))
     reach = t_quantile((1 + LEVEL) / 2, n - 1) * spread
@@ -225,7 +227,7 @@ def _results(
     if executor is None and workers > 1:
         from concurrent.futures import ProcessPoolExecutor
 
-        with ProcessPoolExecutor(workers) as pool:
+        with ProcessPoolExecutor(workers, initializer=end_on_interrupt) as pool:
             try:
                 yield from _results(cells, work, pool, None)
             except BaseException:

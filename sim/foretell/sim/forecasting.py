@@ -299,7 +299,7 @@ def _results(
     if executor is None and min(processes or 1, count) > 1:
         from concurrent.futures import ProcessPoolExecutor
 
-        with ProcessPoolExecutor(min(processes or 1, count), initializer=_end_on_interrupt) as pool:
+        with ProcessPoolExecutor(min(processes or 1, count), initializer=end_on_interrupt) as pool:
             try:
                 yield from _results(job, requests, pool, None, progress)
             except BaseException:
@@ -318,7 +318,7 @@ def _results(
             yield job(index, _ticker(progress, requests * index, total, requests))
 
 
-def _end_on_interrupt() -> None:
+def end_on_interrupt() -> None:
     """Let a signal end a worker without a traceback."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
