@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import simpy
@@ -141,11 +141,13 @@ class Layers:
     Attributes:
         layers: what each does.
         pools: those that they call.
+        kinds: their names.
 
     """
 
-    layers: tuple[Layer, ...]
+    layers: tuple[Layer, ...] = field(repr=False)
     pools: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
 
     @classmethod
     def from_scenario(cls, value: Any, where: str, pools: Collection[str]) -> Layers:
@@ -173,10 +175,11 @@ class Layers:
             except ValueError as error:
                 raise ValueError(f"{here}.{error}") from None
             called += writers
-        return cls(tuple(layers), tuple(dict.fromkeys(called)))
+        kinds = tuple(spec["layer"] for spec in value)
+        return cls(tuple(layers), tuple(dict.fromkeys(called)), kinds)
 
 
-ARCHON = Layers((generate(n=5), rank(keep=3), fuse()))
+ARCHON = Layers((generate(n=5), rank(keep=3), fuse()), kinds=("generate", "rank", "fuse"))
 
 
 def archon(*, layers: Layers = ARCHON) -> Program:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from foretell.sim.programs.hidden import chance
@@ -23,7 +23,7 @@ class Strategies:
 
     """
 
-    programs: tuple[Program, ...]
+    programs: tuple[Program, ...] = field(repr=False)
     pools: tuple[str, ...] = ()
     judges: tuple[str, ...] = ()
 
