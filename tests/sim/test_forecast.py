@@ -242,14 +242,14 @@ def test_values_are_those_of_runs_with_nothing_drawn(tmp_path: Any) -> None:
 
 def test_the_kv_cache_is_drawn_from_its_band() -> None:
     from foretell.sim.deployment import deploy
-    from foretell.sim.forecasting import _drawn
+    from foretell.sim.forecasting import drawn_part
 
     part = deploy(modelled().pool).parts[0]
     assert part.capacity is not None
     rng = np.random.default_rng(0)
-    blocks = np.array([_drawn(part, rng).config.num_gpu_blocks for _ in range(2000)])
+    blocks = np.array([drawn_part(part, rng).config.num_gpu_blocks for _ in range(2000)])
     inside = (blocks >= part.capacity.low) & (blocks <= part.capacity.high)
     assert abs(inside.mean() - 0.9) < 0.03
     assert abs(np.median(blocks) / part.capacity.num_gpu_blocks - 1) < 0.02
     known = dataclasses.replace(part, capacity=None)
-    assert _drawn(known, rng).config == part.config
+    assert drawn_part(known, rng).config == part.config

@@ -34,7 +34,7 @@ recorded = pytest.mark.skipif(
 def test_coverage_of_unseen_samples_is_told() -> None:
     """Without a bias at any k; run by run as well as one half of the samples tells the other."""
     errors = coverage_errors(held_out_coverage(read_counts(DATA), splits=2)).set_index("k")
-    assert errors.loc[1, "runs"] > 150
+    assert float(errors["runs"].iloc[0]) > 150  # at k = 1
     assert errors.index.max() >= 8
     assert errors["mean"].abs().max() < 2
     assert (errors["median"] < np.maximum(1.1 * errors["halves_median"], 2.0)).all()
@@ -65,7 +65,7 @@ def test_a_curve_is_told_from_its_start() -> None:
 def test_a_law_comes_back_from_its_curve() -> None:
     from foretell.models.accuracy.coverage import beta_pass_at_k
 
-    k = 2.0 ** np.arange(10)
+    k = np.asarray(2.0 ** np.arange(10), dtype=np.float64)
     law = Difficulty(0.3, 0.2, 0.1)
     found = fit_curve(k, beta_pass_at_k(k, law))
     assert (found.a, found.b, found.zero) == pytest.approx((0.3, 0.2, 0.1), rel=0.02)

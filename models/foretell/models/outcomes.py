@@ -169,7 +169,8 @@ class Outcomes:
     gaps: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check(self, confidence_auc=(0, 1), settling=(0.01, np.inf), guess_ratio=(0, 1), step_tokens=(1, np.inf))
+        _check(self, confidence_auc=(0, 1), guess_ratio=(0, 1))
+        _check(self, settling=(0.01, np.inf), step_tokens=(1, np.inf))
         if not 0 <= self.shared_prompt_tokens < self.prompt_tokens:
             raise ValueError(
                 f"shared_prompt_tokens: {self.shared_prompt_tokens} is not in [0, {self.prompt_tokens}), "

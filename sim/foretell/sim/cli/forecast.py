@@ -176,6 +176,7 @@ def _write_records(folder: Path, text: str, result: Any) -> None:
 
 
 def json_target(json_to: str | None) -> Path | None:
+    """The file that --json names, None for standard output; refused where it cannot be written."""
     if json_to is None or json_to == "-":
         return None
     target = Path(json_to)
