@@ -206,3 +206,11 @@ def test_a_model_that_skips_half_its_layers_drafts_for_itself() -> None:
 def test_groups_keep_their_layers() -> None:
     assert split(LLAMA, 8, sliding_window=128).num_layers == LLAMA.num_layers
     assert isinstance(split(LLAMA, 8, sliding_window=128).layers[1], LayerGroup)
+
+
+@pytest.mark.systems(165)
+def test_a_window_and_a_state_together_bound_what_a_sequence_holds() -> None:
+    both = split(with_attention(LLAMA, sliding_window=2048), 16, linear=True, num_kv_heads=32)
+    assert both.kv_elements(4096) == both.kv_elements(400_000)
+    assert both.kv_elements(1024) < both.kv_elements(4096) < LLAMA.kv_elements(4096)
+    assert seconds(both, decode(32, 100_000)) == pytest.approx(seconds(both, decode(32, 4096)))

@@ -113,6 +113,7 @@ def simulated() -> Comparison:
     return compare(asked.replace(**{"pools.solver.hardware": "h100-sxm"}), processes=1)
 
 
+@pytest.mark.systems(20, 253)
 def test_ranking_and_frontier(simulated: Comparison) -> None:
     """The cheapest that meets the objectives is first; the frontier is that of the definition."""
     told = simulated.cells

@@ -214,3 +214,48 @@ KV: Json = {
         }
     ],
 }
+
+
+PAPERS: dict[str, Any] = {
+    "rules": {"ratio": "the same side of 1; within a factor 1.25"},
+    "rows": 2,
+    "papers": 2,
+    "direction": {"agree": 1, "of": 2},
+    "size": {"agree": 1, "of": 2},
+    "findings": [
+        {
+            "paper": "A <b>paper</b>",
+            "claim": "faster",
+            "published": "1.5x",
+            "kind": "ratio",
+            "paper_low": 1.5,
+            "paper_high": 1.5,
+            "unit": "x",
+            "ours": 1.6,
+            "interval": [1.5, 1.7],
+            "beside": {},
+            "setting": "one engine",
+            "direction_agrees": True,
+            "size_agrees": True,
+            "why": "",
+            "source": "2025",
+        },
+        {
+            "paper": "Another",
+            "claim": "cheaper",
+            "published": "2x",
+            "kind": "ratio",
+            "paper_low": 2.0,
+            "paper_high": 2.0,
+            "unit": "x",
+            "ours": 0.9,
+            "interval": None,
+            "beside": {},
+            "setting": "one engine",
+            "direction_agrees": False,
+            "size_agrees": False,
+            "why": "no room",
+            "source": "2024",
+        },
+    ],
+}

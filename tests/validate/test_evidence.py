@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evidence_summaries import CLIENT, CORPUS, ENERGY, KV, OPERATORS, RUNS, SCHEDULER, SERVED, SILICON
+from evidence_summaries import CLIENT, CORPUS, ENERGY, KV, OPERATORS, PAPERS, RUNS, SCHEDULER, SERVED, SILICON
 from foretell.validate.evidence import Coverage, Section, beyond, check, missed, uncovered
 from foretell.validate.evidence_kinds import KINDS
 from foretell.validate.evidence_parts import energy, kv, operators
@@ -130,6 +130,7 @@ BUILT: dict[str, Any] = {
     "operators": OPERATORS,
     "energy": ENERGY,
     "kv": KV,
+    "papers": PAPERS,
 }
 
 

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import foretell.validate.evidence_gather as gathering
-from evidence_summaries import CLIENT, CORPUS, ENERGY, KV, OPERATORS, RUNS, SCHEDULER, SERVED, SILICON
+from evidence_summaries import CLIENT, CORPUS, ENERGY, KV, OPERATORS, PAPERS, RUNS, SCHEDULER, SERVED, SILICON
 from foretell.validate.charts import Points
 from foretell.validate.cli_report import report_command
 from foretell.validate.evidence import Made, NotRun, Scatter, Section, missed
@@ -34,6 +34,7 @@ FILES: dict[str, Any] = {
     "operators": OPERATORS,
     "energy": ENERGY,
     "kv": KV,
+    "papers": PAPERS,
 }
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
@@ -167,7 +168,7 @@ def test_the_command_takes_files_and_says_what_is_not_there(results: Path, tmp_p
     assert "foretell validate silicon --json &gt; silicon.json" in html
     found = json.loads(done.stdout)
     assert list(found["sections"]) == [kind.key for kind in KINDS if kind.key != "silicon"]
-    assert [one["title"] for one in found["not_run"]] == ["Whole servers on GPUs", "Theory", "Papers"]
+    assert [one["title"] for one in found["not_run"]] == ["Whole servers on GPUs", "Theory"]
     assert found["sections"]["served"]["misses"]
 
 

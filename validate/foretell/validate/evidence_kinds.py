@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from foretell.validate import evidence_parts, evidence_runs, evidence_scheduler, evidence_servers
+from foretell.validate import (
+    evidence_papers,
+    evidence_parts,
+    evidence_runs,
+    evidence_scheduler,
+    evidence_servers,
+)
 from foretell.validate.evidence import NotRun, Section
 
 Takes = Literal["seconds", "minutes", "long"]
@@ -109,6 +115,12 @@ def _kv(inputs: Inputs) -> Any:
     return {"summary": kv_summary(table), "rows": table.to_dict("records")}
 
 
+def _papers(inputs: Inputs) -> Any:
+    from foretell.validate.papers import papers_summary
+
+    return papers_summary()
+
+
 def _folder(inputs: Inputs, name: str, what: str) -> Path:
     path = inputs.data / name if inputs.data else None
     if path is None or not path.exists():
@@ -183,6 +195,14 @@ KINDS = (
         evidence_parts.kv,
         _kv,
     ),
+    Kind(
+        "papers",
+        "Papers",
+        "foretell validate papers --json > papers.json",
+        "minutes",
+        evidence_papers.papers,
+        _papers,
+    ),
 )
 NOT_YET = (
     NotRun(
@@ -190,12 +210,6 @@ NOT_YET = (
         "no command compares the simulation with queueing theory yet; tests check laws that hold for every "
         "run (what is sent is served, no two requests in a slot), which is no evidence of a forecast's "
         "accuracy",
-        "",
-    ),
-    NotRun(
-        "Papers",
-        "no command compares forecasts with the figures of published papers yet, so nothing here rests "
-        "on one",
         "",
     ),
 )

@@ -196,7 +196,7 @@ def within(model: str, profile: Outcomes, seconds: float, effort: float) -> Foun
 
 def _minute(effort: float) -> Found:
     found = within("qwen2.5-32b", load_outcomes("math-500", "qwen2.5-32b"), 60.0, effort)
-    why = "neither model nor hardware are in the abstract; one Qwen2.5-32B is right more often, and 16 votes fit"
+    why = "the abstract names no model or hardware; one Qwen2.5-32B is right more often, and 16 votes fit"
     return Found(found.value, found.interval, why, found.beside)
 
 
