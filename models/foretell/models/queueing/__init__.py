@@ -1,0 +1,1 @@
+"""Queueing models: closed forms and small Markov chains, without a clock and without randomness."""
