@@ -262,7 +262,6 @@ def test_solve_detect_verify_spends_where_it_doubts() -> None:
     trusting = {"pool": "main", "completeness": 1.0, "soundness": 0.0}
     cut = run({**strategy, "quick_verifier": trusting}, early, INSTANT, 1500)
     assert cut.tokens.mean() < 0.8 * alone.tokens.mean()  # the trace ends where it has settled
-    assert done.tokens.mean() < alone.tokens.mean()
     assert done.accuracy > cut.accuracy + 0.05
     long = done.run.output_tokens == 2000
     assert 0 < np.unique(done.query[long]).size < 0.8 * len(done)  # only where the quick ones disagree
