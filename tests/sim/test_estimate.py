@@ -174,8 +174,9 @@ POOLS = {
         {"name": "confidence_cascade", "weak": "weak", "strong": "strong"},
         {"name": "verified_cascade", "weak": "weak", "strong": "strong", "verifier": {"auc": 0.85}},
         {"name": "best_of_n", "n": 3, "solver": "weak", "verifier": {"pool": "strong", "auc": 0.8}},
+        {"name": "best_of_n", "n": 3, "solver": "weak", "verifier": {"pool": "strong"}, "max_tokens": 4096},
     ],
-    ids=lambda strategy: strategy["name"],
+    ids=lambda strategy: strategy["name"] + ("_capped" if "max_tokens" in strategy else ""),
 )
 def test_two_pools_agree(strategy: dict[str, Any]) -> None:
     """Lightly loaded: accuracy within 3 points, calls and tokens of both pools, latency within 15 %."""

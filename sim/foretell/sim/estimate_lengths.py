@@ -73,10 +73,21 @@ class LengthGrid:
         tokens = self.tokens[low] * (self.tokens[high] / self.tokens[low]) ** part
         return np.asarray(np.minimum(tokens, max_tokens))
 
+    def ended(self, max_tokens: float = np.inf) -> FloatArray:
+        """Chance that a sample ends below `max_tokens` and the cap, and so has an answer, by problem."""
+        high = int(np.searchsorted(self.tokens, max_tokens))
+        if high == 0:
+            return np.zeros_like(self.weight)
+        if high >= len(self.tokens) - 1:
+            return np.asarray(self.share[:, -2])
+        low = high - 1
+        part = np.log(max_tokens / self.tokens[low]) / np.log(self.tokens[high] / self.tokens[low])
+        return np.asarray(self.share[:, low] + part * (self.share[:, high] - self.share[:, low]))
+
     @property
     def wrong(self) -> FloatArray:
         """Chance of a wrong answer, by problem: neither right nor cut at the cap."""
-        return np.asarray(self.share[:, -2] - self.chance)
+        return np.asarray(self.ended() - self.chance)
 
     @property
     def luck(self) -> FloatArray:

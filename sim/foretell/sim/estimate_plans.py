@@ -113,21 +113,27 @@ class Asked:
             overlap=1.0 if shortest else grid.overlap(n, cap),
         )
 
-    def judged(self, judge: Any, of: Stage) -> Stage | None:
-        """The verifier's calls on what a stage wrote; None where it costs nothing."""
+    def judged(self, judge: Any, of: Stage, max_tokens: float | None = None) -> Stage | None:
+        """The verifier's calls on the answers of a stage; None where it costs nothing."""
         if judge is None or judge.pool is None:
             return None
         pool = judge.pool or self.first
         grid, verifier = self.grids[of.pool], judge.verifier
-        prompt = of.prompt_tokens + of.tokens + verifier.prompt_tokens
-        known = of.prompt_tokens + of.tokens if pool == of.pool else 0.0
-        written = grid.moments()[0] / of.tokens
-        ratio = (of.prompt_tokens + of.tokens * written + verifier.prompt_tokens) / prompt
+        cap = np.inf if max_tokens is None else float(max_tokens)
+        ended = grid.ended(cap)
+        share = float(grid.weight @ ended)
+        if share <= 0:
+            return None
+        # What is judged is what ended: a sample that was cut has no answer.
+        text = grid.moments(cap)[0] - min(cap, grid.tokens[-1]) * (1 - ended)
+        known = of.prompt_tokens + float(grid.weight @ text) / share
+        prompt = known + verifier.prompt_tokens
+        ratio = (ended * (of.prompt_tokens + verifier.prompt_tokens) + text) / (share * prompt)
         return Stage(
             pool,
-            of.calls,
+            of.calls * share,
             prompt,
-            known,
+            known if pool == of.pool else 0.0,
             of.prompt_tokens,
             float(verifier.output_tokens),
             float(verifier.output_tokens),
@@ -153,7 +159,7 @@ def best_of_n(
     """Several samples, then a verifier, if any, on each: best-of-n and votes."""
     pool = solver or asked.first
     samples = asked.sampled(pool, n, max_tokens)
-    return asked.chain(pool, samples, asked.judged(verifier, samples))
+    return asked.chain(pool, samples, asked.judged(verifier, samples, max_tokens))
 
 
 def first_finish(asked: Asked, *, n: int, solver: str, max_tokens: int | None = None) -> Plan:
