@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from foretell.sim.comparing import Comparison, compare
     from foretell.sim.config import EngineConfig
     from foretell.sim.forecasting import Forecast, forecast
     from foretell.sim.presets import EngineSettings
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from foretell.sim.simulation import Run, simulate
 
 __all__ = [
+    "Comparison",
     "EngineConfig",
     "EngineSettings",
     "Forecast",
@@ -21,11 +23,13 @@ __all__ = [
     "Run",
     "Scenario",
     "Workload",
+    "compare",
     "forecast",
     "simulate",
 ]
 
 _HOMES = {
+    "Comparison": "comparing",
     "EngineConfig": "config",
     "EngineSettings": "presets",
     "Forecast": "forecasting",
@@ -34,6 +38,7 @@ _HOMES = {
     "Run": "simulation",
     "Scenario": "scenario",
     "Workload": "scenario",
+    "compare": "comparing",
     "forecast": "forecasting",
     "simulate": "simulation",
 }

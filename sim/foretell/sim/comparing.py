@@ -7,6 +7,7 @@ differences are surer than each by itself; a difference is therefore taken run b
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -155,7 +156,7 @@ def compare(
         by: what decides among cells that meet the objectives, one of `THRIFT`; price a query by default,
             or price a right answer without objectives; energy or tokens where there is no price.
         executor: any `concurrent.futures` executor for the cells.
-        processes: of a pool made for them; one by default.
+        processes: of a pool made for them; one for each core by default, in closed form a single one.
         progress: called after each cell.
 
     Raises:
@@ -168,6 +169,8 @@ def compare(
         raise ValueError(f"by: {by!r} is not one of {', '.join(THRIFT)}")
     cells = grid(scenario)
     done: list[Compared] = []
+    if processes is None:
+        processes = 1 if method == "closed_form" else os.cpu_count()
     for result in _results(cells, _METHOD[method], executor, processes):
         done.append(result)
         if progress is not None:

@@ -40,7 +40,7 @@ _BY = (
 )
 @click.option("--seed", type=WHOLE)
 @click.option("--replications", type=COUNT, help="Runs of each cell. [default: the scenario's]")
-@click.option("--processes", type=COUNT, help="Processes to spread the cells over. [default: 1]")
+@click.option("--processes", type=COUNT, help="Processes to spread the cells over.")
 @click.option(
     "--json",
     "json_to",
