@@ -89,7 +89,7 @@ def deploy_programs(scenario: Scenario, chosen: Chosen) -> ProgramDeployment:
     """
     task = scenario.workload.task
     assert task is not None
-    profiles = {name: profile_of(scenario, name) for name in chosen.solvers}
+    profiles = _profiles(scenario, chosen)
     first = next(iter(profiles.values()))
     context = first.prompt_tokens + mean_tokens(first) / 2
     parts: list[EnginePart] = []
@@ -115,6 +115,21 @@ def deploy_programs(scenario: Scenario, chosen: Chosen) -> ProgramDeployment:
         profiles,
         math.inf if scenario.workload.deadline_s is None else scenario.workload.deadline_s,
     )
+
+
+def _profiles(scenario: Scenario, chosen: Chosen) -> dict[str, Outcomes]:
+    """Profiles of the pools that may be asked for answers; the first must have one.
+
+    Another may be there only to write drafts or plans: that it has none is told if it is asked.
+    """
+    profiles = {}
+    for name in chosen.solvers:
+        try:
+            profiles[name] = profile_of(scenario, name)
+        except ValueError:
+            if not profiles or scenario.pools[name].outcomes is not None:
+                raise
+    return profiles
 
 
 def profile_of(scenario: Scenario, pool: str) -> Outcomes:

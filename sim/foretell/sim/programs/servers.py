@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from foretell.sim.programs.llm import Call
 
 INF = math.inf
+_GIVEN_UP = object()
 Ended = Callable[["Call", int, bool], None]
 """Called with (call, tokens written, whether it is done)."""
 
@@ -65,11 +66,11 @@ class UnloadedServer:
         end = self.clock.at(call.first_token_s + (call.asked_tokens - 1) * pool.tpot_s)
         assert end.callbacks is not None
         call.request = end
-        end.callbacks.append(lambda event: self._end(call))
+        end.callbacks.append(lambda event: self._end(call, end))
 
     def cancel(self, call: Call) -> int:
         """How far it has come."""
-        call.request = None
+        call.request = _GIVEN_UP
         seconds = self.clock.now - call.first_token_s
         if seconds < 0:
             call.first_token_s = math.nan
@@ -78,8 +79,8 @@ class UnloadedServer:
             return 1
         return min(1 + math.floor(seconds / self.pool.tpot_s), call.asked_tokens)
 
-    def _end(self, call: Call) -> None:
-        if call.request is not None:
+    def _end(self, call: Call, end: object) -> None:
+        if call.request is end:  # else it has been given up
             self.ended(call, call.asked_tokens, True)
 
 
