@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from foretell.validate.cli import validate_command
 from foretell.validate.papers import Claim, Found, Kind, claims, findings, judge, papers_summary
 from foretell.validate.papers_page import headline, ours, render
+from places import ROOT
 
 
 def claim(kind: Kind, low: float | None, high: float | None, neutral: float | None = None) -> Claim:
@@ -126,3 +127,15 @@ def test_every_row_runs() -> None:
         assert one.found.value == one.found.value, one.claim.claim
         if one.size_agrees is False or one.direction_agrees is False:
             assert one.found.why, f"{one.claim.paper}: {one.claim.claim}: differs, and nothing says why"
+
+
+def test_the_page_lists_every_row() -> None:
+    """If this fails: python docs/papers.py."""
+    page = ROOT / "docs" / "papers.md"
+    if not page.is_file():
+        pytest.skip("the tests are on their own, without the repository")
+    text = page.read_text(encoding="utf-8")
+    listed = [line.split(" | ")[:2] for line in text.splitlines() if line.startswith("| ")]
+    found = {(paper.removeprefix("| "), claim) for paper, claim in listed}
+    wanted = {(row.paper.replace("*", "\\*"), row.claim.replace("*", "\\*")) for row in claims()}
+    assert wanted <= found

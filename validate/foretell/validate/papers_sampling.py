@@ -144,9 +144,8 @@ def _rejection(effort: float) -> Found:
         100 * float(right[1] - right[0]),
         why="only samples that end within the budget are kept, of 64 a problem: with a short one those of "
         "easy "
-        "problems, as in the paper; s1-32B falls far deeper, for its long traces are wrong more often "
-        "within a "
-        "problem too, which our profile does not have",
+        "problems, as in the paper; nearly all of them are right in our profile, in which length follows "
+        "difficulty closely, whereas 6 in 10 of s1-32B's shortest are wrong",
         beside={
             "accuracy of what is kept at 2974": 100 * float(right[0]),
             "at 5294": 100 * float(right[1]),
