@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 from zlib import crc32
@@ -186,6 +187,10 @@ def _context_tokens(task: str, name: str) -> float:
 
 @lru_cache(maxsize=4096)
 def _deployment(pool: Pool, name: str, context_tokens: float, draw: Draw) -> Deployment:
+    if isinstance(pool.replicas, int) and pool.replicas > 1:  # all alike
+        one = _deployment(replace(pool, replicas=1), name, context_tokens, draw)
+        parts = tuple(replace(part, count=part.count * pool.replicas) for part in one.parts)
+        return Deployment(parts, one.router, one.notes)
     if draw[1] != _NOMINAL:
         made = _deployment(pool, name, context_tokens, (0, _NOMINAL))
         rng = _rng(draw, name)
