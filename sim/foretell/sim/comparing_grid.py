@@ -90,12 +90,18 @@ def _cells(scenario: Scenario, given: list[Any], lists: Mapping[str, list[Any]])
                     f"compare.{CELLS}[{i}].{both[0]}: the grid varies it too; drop one of the two"
                 )
             try:
-                yield _cell(scenario, {**single, **chosen})
+                yield cell_of(scenario, {**single, **chosen})
             except ValueError as error:
-                raise ValueError(_placed(str(error), where)) from None
+                raise ValueError(placed(str(error), where)) from None
 
 
-def _cell(scenario: Scenario, changes: Mapping[str, Any]) -> Cell:
+def cell_of(scenario: Scenario, changes: Mapping[str, Any]) -> Cell:
+    """Make the scenario with these values by field path, without pools that its strategy does not call.
+
+    Raises:
+        ValueError: an unknown field, pool, model or hardware, or a wrong value; it begins with the path.
+
+    """
     for path in changes:
         head, *rest = path.split(".")
         if head == "pools" and rest and rest[0] not in scenario.pools:
@@ -115,7 +121,7 @@ def _cell(scenario: Scenario, changes: Mapping[str, Any]) -> Cell:
     }
     pools = {name: scenario.pools[name] for name in called}
     spelled = {path: value for path, value in used.items() if path.partition(".")[0] != "strategy"}
-    made = scenario.replace(compare={}, pools=pools, strategy=strategy, **spelled)
+    made = scenario.replace(compare={}, sweep={}, pools=pools, strategy=strategy, **spelled)
     for name, pool in made.pools.items():
         for field in _LOADED:
             named = getattr(pool, field)
@@ -156,12 +162,12 @@ def called_pools(strategy: Mapping[str, Any], pools: list[str], task: str | None
     return [name for name in pools if name in called]
 
 
-def _placed(message: str, where: Mapping[str, str]) -> str:
-    """The message with its field named as the comparison's."""
+def placed(message: str, where: Mapping[str, str], section: str = "compare") -> str:
+    """The message with its field named as the section's."""
     for path in sorted(where, key=len, reverse=True):
-        if message.startswith(path) and message[len(path) : len(path) + 1] in (".", ":", ""):
+        if message.startswith(path) and message[len(path) : len(path) + 1] in (".", ":", " ", ""):
             return where[path] + message[len(path) :]
-    return f"compare ({', '.join(where.values())}): {message}"
+    return f"{section} ({', '.join(where.values())}): {message}"
 
 
 def label(changes: Mapping[str, Any]) -> dict[str, str]:

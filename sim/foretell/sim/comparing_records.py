@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from foretell.sim.comparing import Comparison, difference
+from foretell.sim.comparing import Compared, Comparison, difference
 from foretell.sim.forecast_json import tool_version
 from foretell.sim.intervals import LEVEL, Estimate
 
@@ -43,29 +43,41 @@ def _cells(comparison: Comparison) -> Iterator[dict[str, Any]]:
             for figure in AGAINST_BEST
             if place and figure in cell.summary and figure in first.summary
         }
+        told = outcome_dict(cell)
         yield {
             "rank": place + 1,
             "changes": dict(cell.cell.changes),
             "labels": cell.labels,
-            "reason": cell.reason or None,
-            "met": cell.met,
+            "reason": told["reason"],
+            "met": told["met"],
             "frontier": comparison.frontier[place],
             "frontier_share": comparison.frontier_share[place],
-            "figures": {name: _interval(found) for name, found in cell.summary.items()},
+            "figures": told["figures"],
             "against_first": against,
-            "objectives": [
-                {
-                    "name": v.objective.name,
-                    "direction": v.objective.direction,
-                    "limit": v.objective.limit,
-                    "value": _clean(v.value),
-                    "met": v.met,
-                    "probability": _clean(v.probability),
-                }
-                for v in cell.verdicts
-            ],
-            "notes": list(cell.notes),
+            "objectives": told["objectives"],
+            "notes": told["notes"],
         }
+
+
+def outcome_dict(cell: Compared) -> dict[str, Any]:
+    """Lay out what came of one cell as plain values."""
+    return {
+        "reason": cell.reason or None,
+        "met": cell.met,
+        "figures": {name: _interval(found) for name, found in cell.summary.items()},
+        "objectives": [
+            {
+                "name": v.objective.name,
+                "direction": v.objective.direction,
+                "limit": v.objective.limit,
+                "value": _clean(v.value),
+                "met": v.met,
+                "probability": _clean(v.probability),
+            }
+            for v in cell.verdicts
+        ],
+        "notes": list(cell.notes),
+    }
 
 
 def comparison_csv(comparison: Comparison) -> str:

@@ -223,6 +223,7 @@ class Scenario:
         goodput: per-request limits, as in {"ttft": "500 ms"}; the objectives' own when empty.
         client: the way to the engine and back; latencies, rates and goodput are then the client's.
         compare: field path → values: the grid of `foretell compare`.
+        sweep: field path → values, or a range to draw from: the points of `foretell sweep`.
         seed: of all randomness.
         replications: runs with seeds of their own, from which intervals are made.
 
@@ -238,6 +239,7 @@ class Scenario:
     goodput: Mapping[str, str] = field(default_factory=dict)
     client: Client | None = None
     compare: Mapping[str, Any] = field(default_factory=dict)
+    sweep: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     replications: int = 8
 
@@ -251,8 +253,8 @@ class Scenario:
         request_limits(f"{metric}:{limit}" for metric, limit in self.goodput.items())
 
     def _check_plan(self) -> None:
-        """A comparison has pools that some of its strategies do not use."""
-        if not self.compare:
+        """A comparison or a sweep has pools that some of its strategies do not use."""
+        if not (self.compare or self.sweep):
             strategy_from_mapping(self.strategy, self.pools, self.workload.task)
         if self.workload.task is not None and self.client is not None:
             raise ValueError("client: the queries of a task end with their program; drop client")
