@@ -215,3 +215,22 @@ def test_exit_codes(tmp_path: Path) -> None:
     assert "compare.strategy[0].name: 'singel' is not supported; did you mean single?" in wrong.output
     assert not (tmp_path / "none").exists()
     assert run(main, ["compare", str(tmp_path / "nowhere.yaml")]).exit_code == 2
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_a_narrow_terminal_still_names_every_cell(width: int) -> None:
+    import io
+
+    from rich.console import Console
+
+    from foretell.sim.cli.comparison_tables import show_comparison
+
+    text = Path(__file__).parents[2] / "examples" / "reasoning.yaml"
+    if not text.is_file():
+        pytest.skip("the tests are on their own, without the examples")
+    comparison = compare(Scenario.load(text).replace(replications=2), method="closed_form")
+    out = io.StringIO()
+    show_comparison(comparison, Console(file=out, width=width, highlight=False))
+    table = out.getvalue().split("Against the first")[0]
+    assert table.count("qwen3-14b") >= 8
+    assert max(map(len, table.splitlines())) <= width

@@ -36,6 +36,10 @@ _BY = {
 _TOLD = ("accuracy", "e2e_p99_s", "usd_per_correct", "energy_per_correct_J")
 """Figures whose intervals have room on a narrow terminal; JSON and CSV have all."""
 _ROOMY = 130
+_NARROW = 100
+_DROPPED = ("usd_per_query", "energy_per_query_J", "tokens_per_query")
+"""Figures that a terminal narrower than that does without."""
+_CELL_WIDTH = 18
 _ROWS = 6
 """Cells that are set against the first."""
 
@@ -44,7 +48,7 @@ def show_comparison(comparison: Comparison, console: Console | None = None) -> N
     """Print a comparison: who wins, every cell, differences to the winner, notes."""
     out = console or Console(highlight=False)
     out.print(_headline(comparison))
-    out.print(_cells(comparison, roomy=out.width >= _ROOMY))
+    out.print(_cells(comparison, out.width))
     for line in _failures(comparison):
         out.print(Text(line, style="dim"))
     against = _against(comparison)
@@ -89,15 +93,18 @@ def _failures(comparison: Comparison) -> list[str]:
     ]
 
 
-def _cells(comparison: Comparison, *, roomy: bool) -> Table:
+def _cells(comparison: Comparison, width: int) -> Table:
+    roomy = width >= _ROOMY
     told = [cell for cell in comparison.cells if not cell.reason]
     paths = list(dict.fromkeys(path for cell in comparison.cells for path in cell.labels))
     figures = [f for f in _FIGURES if any(not math.isnan(cell.value(f[0])) for cell in told)]
+    if width < _NARROW:
+        figures = [f for f in figures if f[0] not in _DROPPED]
     goals = bool(comparison.scenario.objectives)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("")
     for title in _titles(paths) if roomy else ["Cell"]:
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="fold", min_width=None if roomy else _CELL_WIDTH)
     for title in [*(["Meets"] if goals else []), *(title for _, title in figures)]:
         table.add_column(title, justify="right", no_wrap=True)
     for place, cell in enumerate(comparison.cells):

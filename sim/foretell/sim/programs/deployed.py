@@ -59,7 +59,9 @@ class ProgramDeployment(Deployment):
             start += count
         profiles = dict(self.profiles)
         if rng is not None:
-            profiles = {pool: profile.perturbed(rng) for pool, profile in profiles.items()}
+            drawn = {id(profile): profile for profile in profiles.values()}  # two pools may share one
+            drawn = {key: profile.perturbed(rng) for key, profile in drawn.items()}
+            profiles = {pool: drawn[id(profile)] for pool, profile in profiles.items()}
         done = run_programs(
             choose(self.strategy, list(pools)).program,
             pools,
