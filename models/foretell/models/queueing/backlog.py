@@ -1,0 +1,134 @@
+"""Prompts in the steps of an engine: the Markov chain of the tokens that wait to be computed.
+
+While n requests decode, a step computes u = min(x, B − n) of the x prompt tokens there are, and takes
+s = c(n, u) seconds, in which more arrive: x' = x − u + A(s), A compound Poisson. The chain has the law of
+step times, with everything that chunks, bursts of prompts and a kink of the cost do to it.
+
+Validity: n changes slowly against steps (answers of many tokens); the tokens are counted on a grid.
+Source: an M/G/1-type chain embedded at step ends, as in bulk service (Bailey 1954; Neuts 1989); with the
+service time a step cost, ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from foretell.models.queueing.lengths import Lengths
+from foretell.models.stepcost import StepCost
+
+Array = npt.NDArray[np.float64]
+STATES = 96
+"""Points of the grid of tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """The chain for several numbers of decoding requests, in the rows.
+
+    Attributes:
+        decoding: n, shape (j,).
+        unit: tokens between grid points.
+        share: stationary share of the steps that start with so many tokens, shape (j, STATES).
+        step_s: their time, same shape; an empty one (n = 0) lasts until somebody comes.
+        least_s: a step of decoding alone, shape (j,).
+
+    """
+
+    decoding: Array
+    unit: float
+    share: Array
+    step_s: Array
+    least_s: Array
+
+    @property
+    def mean_s(self) -> Array:
+        """Mean step, shape (j,)."""
+        mean: Array = (self.share * self.step_s).sum(1)
+        return mean
+
+    @property
+    def variance_s2(self) -> Array:
+        """Variance of a step, shape (j,)."""
+        variance: Array = (self.share * (self.step_s - self.mean_s[:, None]) ** 2).sum(1)
+        return variance
+
+
+def step_seconds(cost: StepCost, law: Lengths, decoding: Array, tokens: Array, room: Array) -> Array:
+    """Seconds of steps that decode so many and compute so many prompt tokens of average prompts."""
+    chunks = np.maximum(law.mean_prompt / np.maximum(room, 1.0), 1.0)
+    prompts = tokens / law.mean_prompt * chunks
+    context = decoding * law.context
+    zero = np.zeros(np.broadcast_shapes(np.shape(decoding), np.shape(tokens)))
+    load = (
+        tokens,
+        tokens * law.pairs_per_token,
+        tokens * (1 + chunks) / 2,
+        prompts,
+        decoding,
+        context,
+        decoding + prompts / chunks,
+    )
+    seconds: Array = np.asarray(cost(*(np.asarray(figure + zero) for figure in load)), dtype=np.float64)
+    return seconds
+
+
+def prompt_backlog(cost: StepCost, law: Lengths, decoding: Array, rate_per_s: float, budget: int) -> Backlog:
+    """Solve the chain for each number of decoding requests.
+
+    Args:
+        cost: seconds of a step.
+        law: of the requests.
+        decoding: n, shape (j,), each < budget.
+        rate_per_s: requests a second.
+        budget: tokens that a step may schedule.
+
+    """
+    room = np.maximum(budget - decoding, 1.0)
+    unit = _unit(cost, law, decoding, rate_per_s, room)
+    states = np.arange(STATES)
+    taken = np.minimum(states, np.floor(room[:, None] / unit))  # (j, STATES), in units
+    step_s = step_seconds(cost, law, decoding[:, None], taken * unit, room[:, None])
+    idle = decoding < 0.5
+    step_s[idle, 0] = 1 / rate_per_s
+    prompts = np.zeros(2 * STATES)
+    scaled = np.minimum(law.prompt / unit, STATES - 1.0)
+    low = np.floor(scaled).astype(np.int64)
+    np.add.at(prompts, low, 1 - (scaled - low))
+    np.add.at(prompts, low + 1, scaled - low)
+    prompts /= len(scaled)
+    wave = np.fft.rfft(prompts)
+    arrive = np.fft.irfft(np.exp((rate_per_s * step_s)[..., None] * (wave - 1)), 2 * STATES)
+    arrive[idle, 0] = prompts  # it ends with the first who comes
+    left = (states - taken).astype(np.int64)
+    at = states - left[..., None]
+    move = np.where(at >= 0, np.take_along_axis(arrive, np.maximum(at, 0), axis=-1), 0.0)
+    move[..., -1] += 1 - move.sum(-1)
+    return Backlog(
+        decoding, unit, _stationary(move), step_s, step_seconds(cost, law, decoding, 0 * room, room)
+    )
+
+
+def _unit(cost: StepCost, law: Lengths, decoding: Array, rate_per_s: float, room: Array) -> float:
+    """Grid spacing so that the grid holds what a step may meet, some steps' backlog included."""
+    full_s = step_seconds(cost, law, decoding, room, room)
+    mean_s = step_seconds(cost, law, decoding, np.minimum(law.mean_prompt, room), room)
+    second = float((law.prompt**2).mean())
+    load = rate_per_s * law.mean_prompt * full_s / room
+    line = rate_per_s * full_s * second / (2 * room * np.maximum(1 - load, 0.05))
+    come = rate_per_s * np.where(load > 0.5, full_s, mean_s)
+    most = law.mean_prompt * come + 5 * np.sqrt(second * come) + 4 * np.where(load > 0.3, line, 0.0)
+    return float(np.max(most) + np.quantile(law.prompt, 0.998)) / (STATES - 1)
+
+
+def _stationary(move: Array) -> Array:
+    """Stationary laws of the chains `move`, shape (j, m, m), by their balance equations."""
+    balance = np.swapaxes(move, 1, 2) - np.eye(move.shape[1])
+    balance[:, -1, :] = 1.0
+    right = np.zeros(move.shape[:2])
+    right[:, -1] = 1.0
+    found = np.maximum(np.linalg.solve(balance, right[..., None])[..., 0], 0.0)
+    shares: Array = found / found.sum(1, keepdims=True)
+    return shares

@@ -1,0 +1,261 @@
+"""Continuous batching as a state-dependent queue, ours: latencies, throughput and goodput of one engine.
+
+Three pieces, each of them a textbook queue whose service time is the step cost:
+
+- how many decode: a birth–death chain with rate n/(D·s(n)) (`occupancy`);
+- what prompts do to the steps of everybody: the chain of their backlog while n decode (`backlog`);
+- who waits in line: beyond N requests, as in a queue with N servers (Allen–Cunneen's factor).
+
+A request's own way is then put together on a fixed lattice of points: it comes in the middle of a step,
+waits for what is ahead of it, computes its prompt in chunks, and decodes its own number of tokens at a step
+time that follows the occupancy over its own stay.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from foretell.models.queueing.backlog import Backlog, prompt_backlog, step_seconds
+from foretell.models.queueing.lengths import Lengths
+from foretell.models.queueing.occupancy import occupancy
+from foretell.models.queueing.saturation import EngineLimits, Saturated, saturated
+from foretell.models.stepcost import StepCost
+
+Array = npt.NDArray[np.float64]
+POINTS = 4096
+_DIMENSIONS = 7
+_NODES = (0.003, 0.15, 0.5, 0.85, 0.997)
+
+
+@dataclass(frozen=True, slots=True)
+class ContinuousBatching:
+    """An engine in steady state; times in seconds.
+
+    Attributes:
+        rate_per_s: requests a second.
+        saturation: what it can carry.
+        ttft_s, tpot_s, e2e_s: of the lattice's requests, shape (POINTS,), equal weights; TPOT is NaN for an
+            answer of one token.
+        decoding: requests that decode, mean over time.
+        waiting: requests in line for a slot, mean over time.
+        step_s: mean step that a decoding request sees.
+
+    """
+
+    rate_per_s: float
+    saturation: Saturated
+    ttft_s: Array = field(repr=False)
+    tpot_s: Array = field(repr=False)
+    e2e_s: Array = field(repr=False)
+    decoding: float
+    waiting: float
+    step_s: float
+
+    @property
+    def rho(self) -> float:
+        """Load over capacity."""
+        return self.rate_per_s / self.saturation.rate_per_s
+
+    def attainment(self, limits: Mapping[str, float]) -> float:
+        """Share of the requests within every limit, {"ttft" | "tpot" | "e2e": seconds}."""
+        good = np.ones(len(self.ttft_s), dtype=bool)
+        for metric, values in (("ttft", self.ttft_s), ("tpot", self.tpot_s), ("e2e", self.e2e_s)):
+            if metric in limits:
+                good &= ~(values > limits[metric])
+        return float(good.mean())
+
+
+def continuous_batching(
+    cost: StepCost, law: Lengths, limits: EngineLimits, rate_per_s: float, arrival_scv: float = 1.0
+) -> ContinuousBatching:
+    """Solve an engine with continuous batching at a load.
+
+    Args:
+        cost: seconds of a step.
+        law: of the requests.
+        limits: of the engine.
+        rate_per_s: requests a second.
+        arrival_scv: squared coefficient of variation of the gaps between arrivals; 1 for Poisson.
+
+    Raises:
+        ValueError: the rate is not > 0, or not below the capacity (which is told).
+
+    Validity: steady state, first come first served, below 90 % of the capacity; answers of many tokens
+    (the occupancy changes slowly against steps); few preemptions. docs/queueing.md has the errors.
+
+    """
+    if not (math.isfinite(rate_per_s) and rate_per_s > 0):
+        raise ValueError(f"rate_per_s: {rate_per_s!r} is not a finite number > 0")
+    most = saturated(cost, law, limits)
+    if rate_per_s >= most.rate_per_s:
+        raise ValueError(
+            f"rate_per_s: {rate_per_s:.4g} is not below the capacity of {most.rate_per_s:.4g} requests/s "
+            f"({most.bound_by} binds)"
+        )
+    steps = max(law.decode_steps, 1e-6)
+    budget = limits.max_num_batched_tokens
+    limit = max(int(most.decoding), 1)
+    peakedness = 1 + (arrival_scv - 1) * law.alike
+    n = np.arange(limit + 1.0)
+    step_s = _mean_steps(cost, law, n, rate_per_s, budget)
+    share, _ = occupancy(rate_per_s, steps, step_s, limit, peakedness)
+    nodes = np.unique(np.concatenate([[0.0], np.interp(_NODES, np.cumsum(share), n).round()]))
+    backlog = prompt_backlog(cost, law, nodes, rate_per_s, budget)
+    busy = nodes > 0
+    step_s *= np.interp(n, nodes[busy], backlog.mean_s[busy] / np.interp(nodes[busy], n, step_s))
+    share, line = occupancy(rate_per_s, steps, step_s, limit, peakedness)
+    seen = np.minimum(n + 1, limit).astype(np.int64)
+    tpot = float((share * step_s[seen]).sum())
+    u = _lattice()
+    row = (u[:, 0] * len(law.prompt)).astype(np.int64)
+    prompt, gaps = law.prompt[row], law.output[row] - 1
+    cumulated = np.cumsum(share)
+    others = np.minimum(np.searchsorted(cumulated, u[:, 1]), limit)
+    wait = _line_wait(u[:, 1], share, line, rate_per_s, (arrival_scv + law.variability) / 2)
+    first = wait + _first_token(cost, law, limits, backlog, rate_per_s, others, prompt, u, wait > 0)
+    gap = _gaps(law, backlog, n, step_s, share, tpot, seen[others], gaps, u[:, 6])
+    return ContinuousBatching(
+        rate_per_s,
+        most,
+        first,
+        np.where(gaps > 0, gap, np.nan),
+        first + gaps * gap,
+        rate_per_s * steps * tpot,
+        line,
+        tpot,
+    )
+
+
+def _mean_steps(cost: StepCost, law: Lengths, n: Array, rate_per_s: float, budget: int) -> Array:
+    """s(n) where every step carries the mean of the prompts that come in it: s = c(n, λ·E[P]·s)."""
+    some = np.unique(np.linspace(0, n[-1], min(len(n), 40)).round())
+    room = np.maximum(budget - some, 1.0)[:, None]
+    tokens = room * np.linspace(0, 1, 33) ** 2
+    seconds = step_seconds(cost, law, some[:, None], tokens, room)
+    gap = tokens / (rate_per_s * law.mean_prompt) - seconds  # < 0 while more comes than is computed
+    over = np.where((gap > 0).any(1), (gap > 0).argmax(1), gap.shape[1] - 1)
+    at, rows = np.maximum(over, 1), np.arange(len(some))
+    low, high = gap[rows, at - 1], gap[rows, at]
+    part = np.clip(-low / np.where(high == low, 1.0, high - low), 0.0, 1.0)
+    mean = seconds[rows, at - 1] * (1 - part) + seconds[rows, at] * part
+    return np.interp(n, some, mean)
+
+
+def _lattice() -> Array:
+    """Points of the unit cube, shape (POINTS, _DIMENSIONS): Roberts' additive recurrence, no randomness."""
+    ratio = 2.0
+    for _ in range(40):
+        ratio = (1 + ratio) ** (1 / (_DIMENSIONS + 1))
+    steps = ratio ** -np.arange(1.0, _DIMENSIONS + 1)
+    points: Array = (0.5 + np.arange(1, POINTS + 1)[:, None] * steps) % 1.0
+    return points
+
+
+def _line_wait(u: Array, share: Array, line: float, rate_per_s: float, variability: float) -> Array:
+    """Wait for a slot: exponential for those who find all taken, with Allen–Cunneen's variability."""
+    taken = float(share[-1])
+    if taken <= 0 or line <= 0:
+        return np.zeros_like(u)
+    late = np.maximum(u - (1 - taken), 0.0) / taken
+    wait: Array = -np.log1p(-np.minimum(late, 1 - 1e-6)) * (variability * line / rate_per_s / taken)
+    return wait
+
+
+def _first_token(
+    cost: StepCost,
+    law: Lengths,
+    limits: EngineLimits,
+    backlog: Backlog,
+    rate_per_s: float,
+    others: npt.NDArray[np.int64],
+    prompt: Array,
+    u: Array,
+    from_line: npt.NDArray[np.bool_],
+) -> Array:
+    """Time from a slot to the first token: the running step, who is ahead, and the own prompt's chunks."""
+    node = np.abs(backlog.decoding[None, :] - others[:, None]).argmin(1)
+    node[(others > 0) & (node == 0)] = min(1, len(backlog.decoding) - 1)
+    length = backlog.share * backlog.step_s
+    at = _draw(length, node, u[:, 2])
+    running = backlog.step_s[node, at]
+    idle = (others == 0) & (at == 0)
+    past = np.where(from_line | idle, 0.0, u[:, 3] * running)
+    rest = np.where(from_line | idle, 0.0, running - past)
+    room = np.maximum(limits.max_num_batched_tokens - others, 1.0)
+    tokens = at * backlog.unit
+    left = np.where(from_line, 0.0, np.maximum(tokens - room, 0.0))
+    ahead = left + law.mean_prompt * _poisson(rate_per_s * past, u[:, 4])
+    total = ahead + prompt
+    whole = np.maximum(np.ceil(total / room) - 1, 0.0)
+    full_s = step_seconds(cost, law, others.astype(float), room, room)
+    behind = law.mean_prompt * (_poisson(rate_per_s * rest, u[:, 5]) + rate_per_s * whole * full_s)
+    if limits.async_scheduling:
+        planned = backlog.step_s[node, _draw(backlog.share, node, (u[:, 4] + u[:, 5]) % 1.0)]
+        rest = rest + np.where(from_line | idle, 0.0, planned)
+    last = np.minimum(total - whole * room + behind, room)
+    own = np.minimum(prompt, last)
+    other = (last - own) / law.mean_prompt
+    pairs = own * (prompt - own / 2) + (last - own) * law.pairs_per_token
+    decoding = others.astype(np.float64)
+    final = cost(
+        last, pairs, prompt + last - own, 1 + other, decoding, decoding * law.context, 1 + other + decoding
+    )
+    time: Array = rest + whole * full_s + np.asarray(final, dtype=np.float64)
+    return time
+
+
+def _gaps(
+    law: Lengths,
+    backlog: Backlog,
+    n: Array,
+    step_s: Array,
+    share: Array,
+    tpot: float,
+    seen: npt.NDArray[np.int64],
+    gaps: Array,
+    u: Array,
+) -> Array:
+    """Mean time between tokens of requests with so many gaps."""
+    from scipy.special import gammaincinv
+
+    centre = float(np.interp(float((share * n).sum()), n, np.gradient(step_s, n)))
+    elastic = min(centre * float((share * n).sum()) / tpot, 0.9) if len(n) > 1 else 0.0
+    shrink = np.sqrt(law.persistence(gaps, 1 / (1 - elastic)))
+    mean = tpot + (step_s[seen] - tpot) * shrink
+    # Prompts in single steps: their sum over the stay as a gamma law.
+    busy = backlog.decoding > 0
+    base = np.interp(seen, backlog.decoding[busy], backlog.least_s[busy])
+    variance = np.interp(seen, backlog.decoding[busy], backlog.variance_s2[busy])
+    extra = np.maximum(mean - np.minimum(base, mean), 1e-12)
+    shape = np.maximum(gaps, 1.0) * extra**2 / np.maximum(variance, 1e-24)
+    drawn = gammaincinv(shape, u) / shape * extra
+    gap: Array = mean - extra + np.where(shape > 1e8, extra, drawn)
+    return gap
+
+
+def _draw(weights: Array, row: npt.NDArray[np.int64], u: Array) -> npt.NDArray[np.int64]:
+    """Column drawn from the weights of each row, by inversion."""
+    cumulated = np.cumsum(weights, axis=1)
+    cumulated /= cumulated[:, -1:]
+    flat = (cumulated + np.arange(len(weights))[:, None]).ravel()
+    found = np.searchsorted(flat, row + np.minimum(u, 1 - 1e-9)) - row * weights.shape[1]
+    return np.clip(found, 0, weights.shape[1] - 1)
+
+
+def _poisson(mean: Array, u: Array) -> Array:
+    """Poisson counts by inversion, up to 40."""
+    term = np.exp(-np.minimum(mean, 700.0))
+    total, count = term.copy(), np.zeros_like(mean)
+    for k in range(1, 41):
+        short = u > total
+        if not short.any():
+            break
+        count += short
+        term = term * mean / k
+        total += term
+    return count

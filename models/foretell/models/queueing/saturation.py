@@ -1,0 +1,94 @@
+"""The most that an engine with continuous batching carries: what it does when a line always waits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from foretell.models.queueing.backlog import prompt_backlog, step_seconds
+from foretell.models.queueing.lengths import Lengths
+from foretell.models.stepcost import StepCost
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """What bounds the batch of an engine.
+
+    Attributes:
+        max_num_seqs: requests that may run at once.
+        max_num_batched_tokens: tokens that a step may schedule, prompts in chunks.
+        kv_tokens: of the KV cache.
+        block_size: tokens of a KV block.
+        async_scheduling: whether a step is planned while the one before it runs.
+
+    """
+
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    kv_tokens: float = math.inf
+    block_size: int = 16
+    async_scheduling: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("max_num_seqs", "max_num_batched_tokens", "block_size"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}: {value!r} is not a whole number >= 1")
+        if not self.kv_tokens > 0:
+            raise ValueError(f"kv_tokens: {self.kv_tokens!r} is not > 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Saturated:
+    """An engine with a line that never ends.
+
+    Attributes:
+        rate_per_s: requests a second: the capacity.
+        limit: requests that run at once, prompts being computed among them.
+        decoding: of these, those that decode.
+        step_s: mean step.
+        bound_by: "max_num_seqs", "kv_cache" or "max_num_batched_tokens".
+
+    """
+
+    rate_per_s: float
+    limit: float
+    decoding: float
+    step_s: float
+    bound_by: str
+
+
+def saturated(cost: StepCost, law: Lengths, limits: EngineLimits) -> Saturated:
+    """Find the highest stable rate of an engine.
+
+    Every slot is taken; a request holds one for k + D steps, k of them for its prompt (and one more for the
+    release with asynchronous scheduling), so that n = N·D/(k + D) decode; n/D requests a step end and as many
+    start. Where their prompts do not fit the token budget B, n falls until n + n/D·E[P] = B.
+
+    Validity: vLLM's first-come scheduler; preemptions are not counted as work, so that a KV cache that is
+    smaller than the answers' growth allows carries less than this says.
+
+    """
+    budget = limits.max_num_batched_tokens
+    steps = max(law.decode_steps, 1e-6)
+    chunks = 1.0 + max(law.mean_prompt / budget - 1, 0.0)
+    held = law.held_tokens(chunks, limits.block_size)
+    slots, by_kv = float(limits.max_num_seqs), limits.kv_tokens / held
+    limit, bound = (slots, "max_num_seqs") if slots <= by_kv else (max(by_kv, 1.0), "kv_cache")
+    stay = steps + chunks + limits.async_scheduling
+    decoding = limit * steps / stay
+    by_tokens = budget / (1 + law.mean_prompt / steps)
+    if by_tokens < decoding:
+        decoding = by_tokens
+        step_s = float(
+            step_seconds(cost, law, *(np.array([x]) for x in (decoding, budget - decoding, budget)))[0]
+        )
+        return Saturated(decoding / steps / step_s, limit, decoding, step_s, "max_num_batched_tokens")
+    n = np.array([decoding])
+    tokens = n / steps * law.mean_prompt
+    step_s = float(step_seconds(cost, law, n, tokens, budget - n)[0])
+    for _ in range(2):
+        step_s = float(prompt_backlog(cost, law, n, decoding / steps / step_s, budget).mean_s[0])
+    return Saturated(decoding / steps / step_s, limit, decoding, step_s, bound)
