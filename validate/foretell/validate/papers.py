@@ -37,6 +37,7 @@ FAMILIES = (
     "papers_adaptive",
     "papers_search",
     "papers_threads",
+    "papers_programs",
     "papers_speculation",
     "papers_hardware",
 )
