@@ -34,7 +34,7 @@ def shorter(factor: float, gain: float = 0.0) -> Outcomes:
     )
 
 
-def run(program: Program, profile: Outcomes, queries: int = 3000, seed: int = 3) -> ProgramRun:
+def run(program: Program, profile: Outcomes, queries: int = 1500, seed: int = 3) -> ProgramRun:
     return run_programs(program, {"": QUIET}, {"": profile}, n_queries=queries, seed=seed)
 
 
@@ -136,7 +136,7 @@ def test_long_prompts_cost_prefill_and_votes_go_on_gaining() -> None:
 @pytest.mark.systems(421)
 def test_one_average_hides_how_chances_spread() -> None:
     spread, alike = Difficulty(0.3, 0.3), Difficulty(3000.0, 3000.0)
-    runs = [run(best_of_n(n=8), replace(REASONING, difficulty=law), 1500) for law in (spread, alike)]
+    runs = [run(best_of_n(n=8), replace(REASONING, difficulty=law), 800) for law in (spread, alike)]
     for law, found in zip((spread, alike), runs, strict=True):
         weight, chance, _ = replace(REASONING, difficulty=law).problem_grid()
         assert found.accuracy == pytest.approx(float(weight @ pass_at_k(chance, 8)), abs=0.03)
@@ -158,7 +158,7 @@ def test_samples_and_revisions_both_saturate() -> None:
     gains = np.diff(votes)
     assert gains[0] > 0.02 and gains[-1] < 0.005
     assert (np.diff(gains) < 0).all()
-    found = [run(self_consistency(n=k), REASONING, 1500).accuracy for k in (1, 16)]
+    found = [run(self_consistency(n=k), REASONING, 1000).accuracy for k in (1, 16)]
     assert found == pytest.approx([votes[0], votes[2]], abs=0.03)
 
 
