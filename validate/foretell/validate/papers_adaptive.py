@@ -93,22 +93,20 @@ def _loaded(stretch: float) -> tuple[float, float, float, float]:
 
 
 _LOAD = (
-    "this model solves MATH-500 so often that four votes mostly agree, and the stop saves more than on the "
-    "paper's "
-    "mix of tasks; ours adds no scheduling of programs (gangs, shortest remaining first), from which part "
-    "of the "
-    "paper's gain comes"
+    "ours adds no scheduling of programs (gangs, shortest remaining first), from which part of the paper's "
+    "gain "
+    "comes"
 )
 
 
 def _dynasor_rate(effort: float) -> Found:
-    plain, certain, limit_s, _ = _loaded(max(10 * effort, 3.0))
+    plain, certain, limit_s, _ = _loaded(max(30 * effort, 3.0))
     beside = {"votes [1/s]": plain, "certain [1/s]": certain, "limit [s]": limit_s}
     return Found(certain / plain, why=_LOAD, beside=beside)
 
 
 def _dynasor_slo(effort: float) -> Found:
-    plain, _, _, lasting_s = _loaded(max(10 * effort, 3.0))
+    plain, _, _, lasting_s = _loaded(max(30 * effort, 3.0))
     rate = 1.2 * plain
     votes, certain = (
         _p90(program, rate, lasting_s) for program in (self_consistency(n=16), certain_consistency(n=16))
