@@ -34,6 +34,7 @@ class Backlog:
         share: stationary share of the steps that start with so many tokens, shape (j, STATES).
         step_s: their time, same shape; an empty one (n = 0) lasts until somebody comes.
         least_s: a step of decoding alone, shape (j,).
+        move: transition probabilities, shape (j, STATES, STATES).
 
     """
 
@@ -42,6 +43,7 @@ class Backlog:
     share: Array
     step_s: Array
     least_s: Array
+    move: Array
 
     @property
     def mean_s(self) -> Array:
@@ -49,11 +51,21 @@ class Backlog:
         mean: Array = (self.share * self.step_s).sum(1)
         return mean
 
-    @property
-    def variance_s2(self) -> Array:
-        """Variance of a step, shape (j,)."""
-        variance: Array = (self.share * (self.step_s - self.mean_s[:, None]) ** 2).sum(1)
-        return variance
+    def spread_s2(self, excess: Array) -> Array:
+        """Variance of the sum of many steps for each of them, shape (j,), from `excess_s`."""
+        off = self.step_s - self.mean_s[:, None]
+        variance: Array = (self.share * off * (2 * excess[-1] - off)).sum(1)
+        return np.maximum(variance, 0.0)
+
+    def excess_s(self, steps: int) -> Array:
+        """Seconds that the first k steps from a state take beyond k mean steps, shape (steps, j, STATES)."""
+        value = self.step_s - self.mean_s[:, None]
+        total = np.empty((steps, *value.shape))
+        total[0] = value
+        for k in range(1, steps):
+            value = np.matmul(self.move, value[..., None])[..., 0]
+            total[k] = total[k - 1] + value
+        return total
 
 
 def step_seconds(cost: StepCost, law: Lengths, decoding: Array, tokens: Array, room: Array) -> Array:
@@ -75,7 +87,14 @@ def step_seconds(cost: StepCost, law: Lengths, decoding: Array, tokens: Array, r
     return seconds
 
 
-def prompt_backlog(cost: StepCost, law: Lengths, decoding: Array, rate_per_s: float, budget: int) -> Backlog:
+def prompt_backlog(
+    cost: StepCost,
+    law: Lengths,
+    decoding: Array,
+    rate_per_s: float,
+    budget: int,
+    per_step: float | None = None,
+) -> Backlog:
     """Solve the chain for each number of decoding requests.
 
     Args:
@@ -84,6 +103,7 @@ def prompt_backlog(cost: StepCost, law: Lengths, decoding: Array, rate_per_s: fl
         decoding: n, shape (j,), each < budget.
         rate_per_s: requests a second.
         budget: tokens that a step may schedule.
+        per_step: where requests come as others end, so many a step however long it is.
 
     """
     room = np.maximum(budget - decoding, 1.0)
@@ -100,15 +120,15 @@ def prompt_backlog(cost: StepCost, law: Lengths, decoding: Array, rate_per_s: fl
     np.add.at(prompts, low + 1, scaled - low)
     prompts /= len(scaled)
     wave = np.fft.rfft(prompts)
-    arrive = np.fft.irfft(np.exp((rate_per_s * step_s)[..., None] * (wave - 1)), 2 * STATES)
+    come = rate_per_s * step_s if per_step is None else np.full_like(step_s, per_step)
+    arrive = np.fft.irfft(np.exp(come[..., None] * (wave - 1)), 2 * STATES)
     arrive[idle, 0] = prompts  # it ends with the first who comes
     left = (states - taken).astype(np.int64)
     at = states - left[..., None]
     move = np.where(at >= 0, np.take_along_axis(arrive, np.maximum(at, 0), axis=-1), 0.0)
     move[..., -1] += 1 - move.sum(-1)
-    return Backlog(
-        decoding, unit, _stationary(move), step_s, step_seconds(cost, law, decoding, 0 * room, room)
-    )
+    least_s = step_seconds(cost, law, decoding, 0 * room, room)
+    return Backlog(decoding, unit, _stationary(move), step_s, least_s, move)
 
 
 def _unit(cost: StepCost, law: Lengths, decoding: Array, rate_per_s: float, room: Array) -> float:

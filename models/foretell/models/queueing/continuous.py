@@ -29,6 +29,8 @@ from foretell.models.stepcost import StepCost
 Array = npt.NDArray[np.float64]
 POINTS = 4096
 _DIMENSIONS = 7
+_EXCESS = 64
+"""Steps after which the backlog has forgotten where it started."""
 _NODES = (0.003, 0.15, 0.5, 0.85, 0.997)
 
 
@@ -99,26 +101,47 @@ def continuous_batching(
         )
     steps = max(law.decode_steps, 1e-6)
     budget = limits.max_num_batched_tokens
-    limit = max(int(most.decoding), 1)
-    peakedness = 1 + (arrival_scv - 1) * law.alike
+    by_tokens = most.bound_by == "max_num_batched_tokens"
+    limit = max(int(min(most.limit, budget - 1) if by_tokens else most.decoding), 1)
     n = np.arange(limit + 1.0)
-    step_s = _mean_steps(cost, law, n, rate_per_s, budget)
-    share, _ = occupancy(rate_per_s, steps, step_s, limit, peakedness)
-    nodes = np.unique(np.concatenate([[0.0], np.interp(_NODES, np.cumsum(share), n).round()]))
+    step_s, prompts_per_s = _mean_steps(cost, law, n, rate_per_s, budget)
+    births = np.minimum(rate_per_s, prompts_per_s)
+    peakedness = _peakedness(cost, law, rate_per_s, budget, n, step_s, arrival_scv)
+    share, _ = occupancy(births, steps, step_s, limit, peakedness)
+    n_most = n[prompts_per_s > rate_per_s / 0.98].max(initial=1.0)
+    nodes = np.unique(np.concatenate([[0.0], np.interp(_NODES, np.cumsum(share), n).round().clip(0, n_most)]))
     backlog = prompt_backlog(cost, law, nodes, rate_per_s, budget)
     busy = nodes > 0
     step_s *= np.interp(n, nodes[busy], backlog.mean_s[busy] / np.interp(nodes[busy], n, step_s))
-    share, line = occupancy(rate_per_s, steps, step_s, limit, peakedness)
-    seen = np.minimum(n + 1, limit).astype(np.int64)
-    tpot = float((share * step_s[seen]).sum())
+    if not by_tokens:
+        step_s[-1] = most.step_s  # with a line, one starts as one ends
+    share, line = occupancy(births, steps, step_s, limit, peakedness)
     u = _lattice()
     row = (u[:, 0] * len(law.prompt)).astype(np.int64)
     prompt, gaps = law.prompt[row], law.output[row] - 1
-    cumulated = np.cumsum(share)
-    others = np.minimum(np.searchsorted(cumulated, u[:, 1]), limit)
-    wait = _line_wait(u[:, 1], share, line, rate_per_s, (arrival_scv + law.variability) / 2)
-    first = wait + _first_token(cost, law, limits, backlog, rate_per_s, others, prompt, u, wait > 0)
-    gap = _gaps(law, backlog, n, step_s, share, tpot, seen[others], gaps, u[:, 6])
+
+    def others() -> npt.NDArray[np.int64]:
+        return np.minimum(np.searchsorted(np.cumsum(share), u[:, 1]), limit)
+
+    def line_wait() -> Array:
+        return _line_wait(u[:, 1], share, line, rate_per_s, (arrival_scv + law.variability) / 2)
+
+    found = others()
+    first, behind = _first_token(cost, law, limits, backlog, rate_per_s, found, prompt, u, line_wait() > 0)
+    # Those who came behind it in line for their prompts lengthen the steps after its own.
+    excess = backlog.excess_s(_EXCESS)
+    node = _node(backlog, found)
+    after = excess[np.clip(gaps, 1, _EXCESS).astype(np.int64) - 1, node, behind] * (gaps > 0)
+    mean_after = np.array([after[node == k].mean() if (node == k).any() else 0.0 for k in range(len(nodes))])
+    step_s = np.maximum(step_s + np.interp(n, nodes[busy], mean_after[busy]) / steps, 1e-9)
+    share, line = occupancy(births, steps, step_s, limit, peakedness)
+    seen = np.minimum(n + 1, limit).astype(np.int64)
+    tpot = float((share * step_s[seen]).sum())
+    first = first + line_wait()
+    own = after / np.maximum(gaps, 1.0) - mean_after[node] / steps
+    gap = own + _gaps(
+        law, backlog, backlog.spread_s2(excess), n, step_s, share, tpot, seen[others()], gaps, u[:, 6]
+    )
     return ContinuousBatching(
         rate_per_s,
         most,
@@ -131,8 +154,30 @@ def continuous_batching(
     )
 
 
-def _mean_steps(cost: StepCost, law: Lengths, n: Array, rate_per_s: float, budget: int) -> Array:
-    """s(n) where every step carries the mean of the prompts that come in it: s = c(n, λ·E[P]·s)."""
+def _peakedness(
+    cost: StepCost, law: Lengths, rate_per_s: float, budget: int, n: Array, step_s: Array, arrival_scv: float
+) -> float:
+    """Variance over mean that the arrivals alone give to the occupancy.
+
+    Seen from the decoding requests, which make no progress while prompts are computed, requests come in the
+    clusters that a busy period of prompts lets through: X of them, E[X²]/E[X] = (1 + ρ²·c²)/(1 − ρ)², with
+    ρ the share of the time that prompts take and c² the variability of a prompt's work.
+    """
+    at = float(np.interp(rate_per_s, n[1:] / (max(law.decode_steps, 1e-6) * step_s[1:]), n[1:]))
+    bare = float(step_seconds(cost, law, *(np.array([x]) for x in (at, 0.0, budget - at)))[0])
+    rho = min(max(1 - bare / float(np.interp(at, n, step_s)), 0.0), 0.95)
+    scv = float(law.prompt.var()) / law.mean_prompt**2
+    clusters = (1 + rho**2 * scv) / (1 - rho) ** 2
+    return 1 + (arrival_scv * clusters - 1) * law.alike
+
+
+def _mean_steps(
+    cost: StepCost, law: Lengths, n: Array, rate_per_s: float, budget: int
+) -> tuple[Array, Array]:
+    """s(n) where every step carries the mean of the prompts that come in it, s = c(n, λ·E[P]·s).
+
+    And the prompts a second that full steps could compute.
+    """
     some = np.unique(np.linspace(0, n[-1], min(len(n), 40)).round())
     room = np.maximum(budget - some, 1.0)[:, None]
     tokens = room * np.linspace(0, 1, 33) ** 2
@@ -143,7 +188,8 @@ def _mean_steps(cost: StepCost, law: Lengths, n: Array, rate_per_s: float, budge
     low, high = gap[rows, at - 1], gap[rows, at]
     part = np.clip(-low / np.where(high == low, 1.0, high - low), 0.0, 1.0)
     mean = seconds[rows, at - 1] * (1 - part) + seconds[rows, at] * part
-    return np.interp(n, some, mean)
+    most = room[:, 0] / law.mean_prompt / seconds[:, -1]
+    return np.interp(n, some, mean), np.interp(n, some, most)
 
 
 def _lattice() -> Array:
@@ -176,10 +222,12 @@ def _first_token(
     prompt: Array,
     u: Array,
     from_line: npt.NDArray[np.bool_],
-) -> Array:
-    """Time from a slot to the first token: the running step, who is ahead, and the own prompt's chunks."""
-    node = np.abs(backlog.decoding[None, :] - others[:, None]).argmin(1)
-    node[(others > 0) & (node == 0)] = min(1, len(backlog.decoding) - 1)
+) -> tuple[Array, npt.NDArray[np.int64]]:
+    """Time from a slot to the first token: the running step, who is ahead, and the own prompt's chunks.
+
+    And the state of the backlog in the step after it.
+    """
+    node = _node(backlog, others)
     length = backlog.share * backlog.step_s
     at = _draw(length, node, u[:, 2])
     running = backlog.step_s[node, at]
@@ -205,13 +253,24 @@ def _first_token(
     final = cost(
         last, pairs, prompt + last - own, 1 + other, decoding, decoding * law.context, 1 + other + decoding
     )
-    time: Array = rest + whole * full_s + np.asarray(final, dtype=np.float64)
-    return time
+    final = np.asarray(final, dtype=np.float64)
+    left = np.maximum(total - whole * room + behind - room, 0.0)
+    left += law.mean_prompt * _poisson(rate_per_s * final, (u[:, 5] + u[:, 3]) % 1.0)
+    after = np.minimum(np.round(left / backlog.unit), backlog.share.shape[1] - 1).astype(np.int64)
+    return rest + whole * full_s + final, after
+
+
+def _node(backlog: Backlog, others: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Row of the backlog that is nearest; that of an engine without decoding requests only for none."""
+    node = np.abs(backlog.decoding[None, :] - others[:, None]).argmin(1)
+    node[(others > 0) & (node == 0)] = min(1, len(backlog.decoding) - 1)
+    return node
 
 
 def _gaps(
     law: Lengths,
     backlog: Backlog,
+    spread_s2: Array,
     n: Array,
     step_s: Array,
     share: Array,
@@ -230,7 +289,7 @@ def _gaps(
     # Prompts in single steps: their sum over the stay as a gamma law.
     busy = backlog.decoding > 0
     base = np.interp(seen, backlog.decoding[busy], backlog.least_s[busy])
-    variance = np.interp(seen, backlog.decoding[busy], backlog.variance_s2[busy])
+    variance = np.interp(seen, backlog.decoding[busy], spread_s2[busy])
     extra = np.maximum(mean - np.minimum(base, mean), 1e-12)
     shape = np.maximum(gaps, 1.0) * extra**2 / np.maximum(variance, 1e-24)
     drawn = gammaincinv(shape, u) / shape * extra

@@ -67,8 +67,9 @@ def saturated(cost: StepCost, law: Lengths, limits: EngineLimits) -> Saturated:
     release with asynchronous scheduling), so that n = N·D/(k + D) decode; n/D requests a step end and as many
     start. Where their prompts do not fit the token budget B, n falls until n + n/D·E[P] = B.
 
-    Validity: vLLM's first-come scheduler; preemptions are not counted as work, so that a KV cache that is
-    smaller than the answers' growth allows carries less than this says.
+    Validity: vLLM's first-come scheduler. Prompts recomputed after preemptions are counted as in
+    `_recomputed`, roughly: where the KV cache binds and answers are long against prompts, expect errors of
+    some per cent.
 
     """
     budget = limits.max_num_batched_tokens
@@ -86,9 +87,21 @@ def saturated(cost: StepCost, law: Lengths, limits: EngineLimits) -> Saturated:
             step_seconds(cost, law, *(np.array([x]) for x in (decoding, budget - decoding, budget)))[0]
         )
         return Saturated(decoding / steps / step_s, limit, decoding, step_s, "max_num_batched_tokens")
-    n = np.array([decoding])
-    tokens = n / steps * law.mean_prompt
-    step_s = float(step_seconds(cost, law, n, tokens, budget - n)[0])
-    for _ in range(2):
-        step_s = float(prompt_backlog(cost, law, n, decoding / steps / step_s, budget).mean_s[0])
+    again = _recomputed(law) / law.mean_prompt if bound == "kv_cache" else 0.0
+    come = decoding / steps * (1 + again)
+    n, tokens = np.array([decoding]), np.array([min(come * law.mean_prompt, budget - decoding)])
+    about_s = float(step_seconds(cost, law, n, tokens, budget - n)[0])
+    backlog = prompt_backlog(cost, law, n, come / about_s, budget, come)
+    step_s = float(backlog.mean_s[0])
     return Saturated(decoding / steps / step_s, limit, decoding, step_s, bound)
+
+
+def _recomputed(law: Lengths) -> float:
+    """Prompt tokens computed again because of preemptions, for every request that ends, with a full KV cache.
+
+    Requests are admitted until the next prompt does not fit, which leaves F tokens free, distributed as the
+    residual of a prompt. Before the next request ends the others grow by D tokens, about exponential; what
+    goes beyond F, D·E[e^{−F/D}] = D²/E[P]·(1 − E[e^{−P/D}]), is taken from the youngest and computed again.
+    """
+    steps = max(law.decode_steps, 1e-6)
+    return float(steps**2 / law.mean_prompt * (1 - np.exp(-law.prompt / steps).mean()))
