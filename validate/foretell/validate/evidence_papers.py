@@ -20,14 +20,11 @@ def papers(found: Mapping[str, Any]) -> Section:
         title="Papers",
         answer=headline(found),
         claim="What papers report of inference-time strategies, foretell finds in direction; how large it "
-        "is, "
-        "often not.",
+        "is, often not.",
         how=(
-            "The rows are claims of papers that a simulation can speak to. Each is asked in a setting that "
-            "was put "
-            "down before its result was seen: the paper's, or bundled profiles and defaults. Nothing is "
-            "fitted to "
-            "a claim.",
+            "The rows are claims of papers that a simulation can speak to. Each is asked in the paper's "
+            "setting, or with bundled profiles and defaults; most were put down before their results were "
+            "seen, and docs/papers.md names those that changed. No figure is fitted to a claim.",
             *(f"{kind}: {rule}." for kind, rule in found["rules"].items()),
         ),
         would_fail=("directions that differ", "sizes that differ and have no reason"),

@@ -1,6 +1,7 @@
 """What papers claim of inference strategies, beside what foretell says: one rule for each kind of figure.
 
-A claim is put down with the setting it is asked in before its answer is looked at; nothing is fitted to it.
+A claim is put down with the setting it is asked in; nothing is fitted to it. docs/papers.md names the settings that
+were changed after a result.
 Rows are in the modules papers_*; this one judges them.
 """
 
@@ -71,7 +72,7 @@ class Claim:
         kind: of figure, see `RULES`.
         low, high: the paper's figure; equal for a point, None for an open end, both None for a direction.
         unit: of the figures.
-        setting: what is run here; stated before the result was seen.
+        setting: what is run here; see docs/papers.md for those that changed.
         source: where the paper says it.
         run: gives ours; its argument scales the number of simulated queries.
         neutral: the figure of no effect: 1 for ratios, 0 for points, and to be given for counts.

@@ -52,9 +52,8 @@ def render(summary: Mapping[str, Any]) -> str:
     )
     parts = [
         f"<h1>{escape(headline(summary))}</h1>",
-        "<p>Settings were put down before results were seen, and nothing was fitted to a claim. A row that "
-        "differs "
-        "stays.</p>",
+        "<p>Most settings were put down before results were seen (docs/papers.md names the others), and "
+        "nothing was fitted to a claim. A row that differs stays.</p>",
         "<h2>Rules</h2>",
         f"<ul>{rules}</ul>",
         "<h2>Claims</h2>",
