@@ -109,7 +109,9 @@ def prompt_backlog(
     room = np.maximum(budget - decoding, 1.0)
     unit = _unit(cost, law, decoding, rate_per_s, room)
     states = np.arange(STATES)
-    taken = np.minimum(states, np.floor(room[:, None] / unit))  # (j, STATES), in units
+    whole = np.floor(room[:, None] / unit)
+    part = room[:, None] / unit - whole  # the grid may not divide the room: one more unit that often
+    taken = np.minimum(states, room[:, None] / unit)  # (j, STATES), in units
     step_s = step_seconds(cost, law, decoding[:, None], taken * unit, room[:, None])
     idle = decoding < 0.5
     step_s[idle, 0] = 1 / rate_per_s
@@ -123,12 +125,17 @@ def prompt_backlog(
     come = rate_per_s * step_s if per_step is None else np.full_like(step_s, per_step)
     arrive = np.fft.irfft(np.exp(come[..., None] * (wave - 1)), 2 * STATES)
     arrive[idle, 0] = prompts  # it ends with the first who comes
-    left = (states - taken).astype(np.int64)
-    at = states - left[..., None]
-    move = np.where(at >= 0, np.take_along_axis(arrive, np.maximum(at, 0), axis=-1), 0.0)
+    move = (1 - part)[..., None] * _shifted(arrive, np.maximum(states - whole, 0))
+    move += part[..., None] * _shifted(arrive, np.maximum(states - whole - 1, 0))
     move[..., -1] += 1 - move.sum(-1)
     least_s = step_seconds(cost, law, decoding, 0 * room, room)
     return Backlog(decoding, unit, _stationary(move), step_s, least_s, move)
+
+
+def _shifted(arrive: Array, left: Array) -> Array:
+    """Law of what is left plus what arrives, for each state; what leaves the grid is missing."""
+    at = np.arange(STATES) - left[..., None].astype(np.int64)
+    return np.where(at >= 0, np.take_along_axis(arrive, np.maximum(at, 0), axis=-1), 0.0)
 
 
 def _unit(cost: StepCost, law: Lengths, decoding: Array, rate_per_s: float, room: Array) -> float:
@@ -140,7 +147,8 @@ def _unit(cost: StepCost, law: Lengths, decoding: Array, rate_per_s: float, room
     line = rate_per_s * full_s * second / (2 * room * np.maximum(1 - load, 0.05))
     come = rate_per_s * np.where(load > 0.5, full_s, mean_s)
     most = law.mean_prompt * come + 5 * np.sqrt(second * come) + 4 * np.where(load > 0.3, line, 0.0)
-    return float(np.max(most) + np.quantile(law.prompt, 0.998)) / (STATES - 1)
+    span = float(np.max(most) + np.quantile(law.prompt, 0.998))
+    return min(span / (STATES - 1), float(room.min()))
 
 
 def _stationary(move: Array) -> Array:

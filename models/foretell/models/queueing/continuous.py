@@ -102,20 +102,25 @@ def continuous_batching(
     steps = max(law.decode_steps, 1e-6)
     budget = limits.max_num_batched_tokens
     by_tokens = most.bound_by == "max_num_batched_tokens"
-    limit = max(int(min(most.limit, budget - 1) if by_tokens else most.decoding), 1)
+    limit = max(round(min(most.limit, budget - 1) if by_tokens else most.decoding), 1)
     n = np.arange(limit + 1.0)
     step_s, prompts_per_s = _mean_steps(cost, law, n, rate_per_s, budget)
     births = np.minimum(rate_per_s, prompts_per_s)
     peakedness = _peakedness(cost, law, rate_per_s, budget, n, step_s, arrival_scv)
     share, _ = occupancy(births, steps, step_s, limit, peakedness)
-    n_most = n[prompts_per_s > rate_per_s / 0.98].max(initial=1.0)
+    n_most = n[prompts_per_s > rate_per_s / 0.95].max(initial=1.0)
     nodes = np.unique(np.concatenate([[0.0], np.interp(_NODES, np.cumsum(share), n).round().clip(0, n_most)]))
     backlog = prompt_backlog(cost, law, nodes, rate_per_s, budget)
     busy = nodes > 0
     step_s *= np.interp(n, nodes[busy], backlog.mean_s[busy] / np.interp(nodes[busy], n, step_s))
     if not by_tokens:
         step_s[-1] = most.step_s  # with a line, one starts as one ends
-    share, line = occupancy(births, steps, step_s, limit, peakedness)
+    share, _ = occupancy(births, steps, step_s, limit, peakedness)
+    # Requests differ in the tokens that they hold, which adds to what counts in a step and in the KV cache.
+    reading = law.held_scv * _context_share(cost, law, float((share * n).sum()), budget) ** 2
+    filling = law.held_scv if most.bound_by == "kv_cache" else 0.0
+    queued, line = occupancy(births, steps, step_s, limit, peakedness + filling)
+    variability = (arrival_scv + law.variability) / 2
     u = _lattice()
     row = (u[:, 0] * len(law.prompt)).astype(np.int64)
     prompt, gaps = law.prompt[row], law.output[row] - 1
@@ -123,25 +128,27 @@ def continuous_batching(
     def others() -> npt.NDArray[np.int64]:
         return np.minimum(np.searchsorted(np.cumsum(share), u[:, 1]), limit)
 
-    def line_wait() -> Array:
-        return _line_wait(u[:, 1], share, line, rate_per_s, (arrival_scv + law.variability) / 2)
-
     found = others()
-    first, behind = _first_token(cost, law, limits, backlog, rate_per_s, found, prompt, u, line_wait() > 0)
+    first, behind = _first_token(
+        cost, law, limits, backlog, rate_per_s, found, prompt, u, u[:, 1] > 1 - queued[-1] * (line > 0)
+    )
     # Those who came behind it in line for their prompts lengthen the steps after its own.
     excess = backlog.excess_s(_EXCESS)
-    node = _node(backlog, found)
+    node = np.maximum(_node(backlog, found), min(1, len(nodes) - 1))  # it decodes itself
     after = excess[np.clip(gaps, 1, _EXCESS).astype(np.int64) - 1, node, behind] * (gaps > 0)
     mean_after = np.array([after[node == k].mean() if (node == k).any() else 0.0 for k in range(len(nodes))])
     step_s = np.maximum(step_s + np.interp(n, nodes[busy], mean_after[busy]) / steps, 1e-9)
-    share, line = occupancy(births, steps, step_s, limit, peakedness)
+    share, _ = occupancy(births, steps, step_s, limit, peakedness + reading)
     seen = np.minimum(n + 1, limit).astype(np.int64)
     tpot = float((share * step_s[seen]).sum())
-    first = first + line_wait()
+    queued, line = occupancy(births, steps, step_s, limit, peakedness + filling)
+    first = first + _line_wait(u[:, 1], queued, line, rate_per_s, variability)
+    longest_s = step_seconds(cost, law, found.astype(float), *(np.maximum(budget - found, 1.0),) * 2)
     own = after / np.maximum(gaps, 1.0) - mean_after[node] / steps
     gap = own + _gaps(
         law, backlog, backlog.spread_s2(excess), n, step_s, share, tpot, seen[others()], gaps, u[:, 6]
     )
+    gap = np.minimum(gap, longest_s)
     return ContinuousBatching(
         rate_per_s,
         most,
@@ -169,6 +176,15 @@ def _peakedness(
     scv = float(law.prompt.var()) / law.mean_prompt**2
     clusters = (1 + rho**2 * scv) / (1 - rho) ** 2
     return 1 + (arrival_scv * clusters - 1) * law.alike
+
+
+def _context_share(cost: StepCost, law: Lengths, decoding: float, budget: int) -> float:
+    """Share of the context in what one more decoding request adds to a step."""
+    n = max(decoding, 1.0)
+    base, other = (n, n * law.context), (n * 1.1, n * 1.1 * law.context)
+    read = (n, other[1])
+    at, more, longer = (float(cost(0.0, 0.0, 0.0, 0.0, k, c, k)) for k, c in (base, other, read))
+    return min(max((longer - at) / (more - at), 0.0), 1.0) if more > at else 0.0
 
 
 def _mean_steps(

@@ -17,10 +17,11 @@ class Lengths:
     Attributes:
         prompt: tokens to be computed before the first of the answer, shape (k,), > 0.
         output: tokens of the answer, shape (k,), >= 1.
-        cached: tokens of the context that need no computing (prefix-cache hits), shape (k,) or 0.
+        cached: tokens of the context that need no computing (prefix-cache hits), one number or shape (k,).
         decode_steps: mean steps after the first token, E[G − 1].
         context: mean context of a decoding entry, over steps: E[Σ_j (P + j)]/E[G − 1].
         pairs_per_token: query–key pairs per prompt token, E[P²/2 + P·cached]/E[P].
+        held_scv: squared coefficient of variation of that context, over entries and steps.
         alike: E[min(G₁, G₂)]/E[G] of two independent answers, 1 if all have the same length.
         variability: squared coefficient of variation of the decode steps.
 
@@ -33,6 +34,7 @@ class Lengths:
     decode_steps: float = field(init=False)
     context: float = field(init=False)
     pairs_per_token: float = field(init=False)
+    held_scv: float = field(init=False)
     alike: float = field(init=False)
     variability: float = field(init=False)
 
@@ -44,20 +46,30 @@ class Lengths:
             )
         if not ((prompt > 0).all() and (output >= 1).all()):
             raise ValueError("prompt: every request needs a prompt > 0 and an output >= 1 token")
+        # In order of the answers and, among like ones, of the prompts: a lattice then meets both evenly.
+        like = np.argsort(np.argsort(output, kind="stable")) * 64 // len(output)
+        order = np.lexsort((prompt, like))
+        prompt, output = prompt[order], output[order]
+        cached = np.broadcast_to(np.asarray(self.cached, dtype=np.float64), prompt.shape)[order]
         steps = output - 1
         total = max(float(steps.sum()), 1e-9)
-        held = prompt + self.cached
+        held = prompt + cached
         ordered = np.sort(steps)
         k = len(ordered)
         least = float((ordered * (2 * (k - np.arange(k)) - 1)).sum()) / k**2
         mean = total / k
+        context = float((steps * (held + (steps + 1) / 2)).sum()) / total
+        second = held**2 + held * (steps + 1) + (steps + 1) * (2 * steps + 1) / 6
+        spread = float((steps * second).sum()) / total / context**2 - 1 if context > 0 else 0.0
         for name, value in (
             ("prompt", prompt),
             ("output", output),
+            ("cached", cached),
             ("mean_prompt", float(prompt.mean())),
             ("decode_steps", mean),
-            ("context", float((steps * (held + (steps + 1) / 2)).sum()) / total),
-            ("pairs_per_token", float((prompt * (prompt / 2 + self.cached)).sum() / prompt.sum())),
+            ("context", context),
+            ("held_scv", max(spread, 0.0)),
+            ("pairs_per_token", float((prompt * (prompt / 2 + cached)).sum() / prompt.sum())),
             ("alike", least / mean),
             ("variability", float(steps.var()) / mean**2),
         ):
