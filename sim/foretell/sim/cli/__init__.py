@@ -22,6 +22,10 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {  # name → (module, one line of he
         "compare",
         "Compare strategies, models and hardware on one task and load, and name the best.",
     ),
+    "sweep": (
+        "sweep",
+        "Sweep a grid or a sample of a scenario's fields into one table; resume what was interrupted.",
+    ),
     "replay": ("replay", "Replay a trace on one engine with exactly the settings given; write every time."),
     "calibrate": (
         "calibrate",

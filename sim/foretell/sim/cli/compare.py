@@ -74,7 +74,7 @@ def compare_command(
     from foretell.sim.records import output_folder, write_text
 
     target = json_target(json_to)
-    asked = _scenario(scenario, slo, seed, replications)
+    asked = scenario_with(scenario, slo, seed, replications)
     with contextlib.ExitStack() as stack:
         folder = None if output is None else stack.enter_context(output_folder(output, _FILES))
         with _progress_bar(not no_progress) as tick:
@@ -102,7 +102,19 @@ def compare_command(
 _FILES = ("compare.json", "cells.csv")
 
 
-def _scenario(file: Path, slo: tuple[str, ...], seed: int | None, replications: int | None) -> Any:
+def scenario_with(
+    file: Path,
+    slo: tuple[str, ...],
+    seed: int | None,
+    replications: int | None,
+    sweep: dict[str, Any] | None = None,
+) -> Any:
+    """Read a scenario file with flags laid over it.
+
+    Raises:
+        ValueError: bad input, in one line.
+
+    """
     from foretell.sim.objectives import objective_from_flag
     from foretell.sim.scenario import Scenario
     from foretell.sim.schema import load_values
@@ -111,6 +123,8 @@ def _scenario(file: Path, slo: tuple[str, ...], seed: int | None, replications: 
     for text in slo:
         name = objective_from_flag(text).name
         values["objectives"] = dict(values.get("objectives") or {}) | {name: text.rpartition(":")[2]}
+    if sweep:
+        values["sweep"] = dict(values.get("sweep") or {}) | sweep
     given = {"seed": seed, "replications": replications}
     values |= {name: value for name, value in given.items() if value is not None}
     try:

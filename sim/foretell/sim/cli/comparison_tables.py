@@ -12,6 +12,7 @@ from rich.text import Text
 from foretell.sim.cli.tables import chance, percent
 from foretell.sim.comparing import Compared, Comparison, difference
 from foretell.sim.comparing_records import AGAINST_BEST
+from foretell.sim.forecasting import SHARES
 from foretell.sim.intervals import Estimate
 from foretell.sim.quantities import show_number, show_seconds
 
@@ -103,7 +104,7 @@ def _cells(comparison: Comparison, width: int) -> Table:
     goals = bool(comparison.scenario.objectives)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("")
-    for title in _titles(paths) if roomy else ["Cell"]:
+    for title in field_titles(paths) if roomy else ["Cell"]:
         table.add_column(title, overflow="fold", min_width=None if roomy else _CELL_WIDTH)
     for title in [*(["Meets"] if goals else []), *(title for _, title in figures)]:
         table.add_column(title, justify="right", no_wrap=True)
@@ -115,13 +116,13 @@ def _cells(comparison: Comparison, width: int) -> Table:
             table.add_row(*row, *([""] if goals else []), Text("failed", style="red"))
             continue
         row += [_meets(cell)] if goals else []
-        row += [_figure(key, cell.summary.get(key), roomy or key in _TOLD) for key, _ in figures]
+        row += [figure_cell(key, cell.summary.get(key), roomy or key in _TOLD) for key, _ in figures]
         table.add_row(*row, style="bold" if cell is comparison.best else "")
     return table
 
 
-def _titles(paths: Sequence[str]) -> list[str]:
-    """The last part of each path, or as much as tells them apart."""
+def field_titles(paths: Sequence[str]) -> list[str]:
+    """Give the last part of each path, or as much as tells them apart."""
     titles = []
     for path in paths:
         parts = path.split(".")
@@ -137,7 +138,8 @@ def _meets(cell: Compared) -> Text:
     return Text(text, style="green" if cell.met else "red")
 
 
-def _figure(key: str, found: Estimate | None, interval: bool) -> Text:
+def figure_cell(key: str, found: Estimate | None, interval: bool) -> Text:
+    """Show a figure and, below it, its interval; energies in kJ."""
     if found is None or not math.isfinite(found.value):
         return Text("–")
     show, between = _shown(key)
@@ -151,7 +153,7 @@ def _shown(key: str) -> tuple[Callable[[float], str], Callable[[float, float], s
     """How to show a figure and its interval; intervals with two digits."""
     if key.endswith("_s"):
         return show_seconds, _seconds_between
-    if key == "accuracy":
+    if key in SHARES:
         return percent, lambda low, high: f"{_two(low * 100)}–{_two(high * 100)}"
     if key == "tokens_per_query":
         return lambda value: f"{value:,.0f}", lambda low, high: f"{low:,.0f}–{high:,.0f}"
