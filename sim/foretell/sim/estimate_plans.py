@@ -205,23 +205,28 @@ def cascade(asked: Asked, *, weak: str, strong: str, threshold: float, verifier:
 def sequential(asked: Asked, *, n: int, verifier: Any, solver: str) -> Plan:
     """Samples one after the other until the verifier accepts one, n at most."""
     from foretell.models.accuracy.cascade import gate
+    from foretell.models.accuracy.verifier import by_rates
 
     pool, judge = solver or asked.first, verifier.verifier
     grid = asked.grids[pool]
     accept_right, accept_wrong = (
         gate(judge.auc, 0.0) if judge.completeness is None else (judge.completeness, 1 - judge.soundness)
     )
-    refused = grid.chance * (1 - accept_right) + (1 - grid.chance) * (1 - accept_wrong)
+    refusals = [
+        (weight, 1 - good - bad)
+        for weight, good, bad in by_rates(grid.chance, accept_right, 1 - accept_wrong, judge.common)
+    ]
+    none = [np.asarray(sum(weight * refused**i for weight, refused in refusals)) for i in range(n + 1)]
     first = asked.sampled(pool, 1, None)
     later = np.broadcast_to(grid.moments()[0][:, None], grid.luck.shape)
     stages: list[Stage] = []
     branches = []
     for i in range(n):
-        reached = grid.weight @ refused**i
+        reached = grid.weight @ none[i]
         sample = replace(first, share=float(reached), serial_tokens=first.serial_tokens if i == 0 else later)
         verdict = asked.judged(verifier, sample)
         stages += [sample] if verdict is None else [sample, verdict]
-        ends = refused**i * (1 - refused) if i < n - 1 else refused**i
+        ends = none[i] - none[i + 1] if i < n - 1 else none[i]
         branches.append((grid.luck * ends[:, None], tuple(range(len(stages)))))
     return Plan(tuple(stages), tuple(branches))
 

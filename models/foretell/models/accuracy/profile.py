@@ -18,7 +18,7 @@ from foretell.models.accuracy.revision import revised
 from foretell.models.accuracy.selection import best_of_n as _best
 from foretell.models.accuracy.selection import first_accepted
 from foretell.models.accuracy.truncation import forced_answer
-from foretell.models.accuracy.verifier import acceptance, accepted_within, samples_until_accepted
+from foretell.models.accuracy.verifier import accepted_within, by_rates, samples_until_accepted
 from foretell.models.accuracy.voting import MOST_VOTES, gaussian_vote, majority_vote
 from foretell.models.accuracy.weighted import weighted_vote as _weighted
 from foretell.models.outcomes import Difficulty, FloatArray, Lengths, Outcomes
@@ -64,9 +64,10 @@ def best_of_n(
     weight, traces = problems(profile)
     right, wrong = traces.right(max_tokens), traces.wrong(max_tokens)
     if verifier.completeness is None:
-        chosen = _best(right, n, verifier.separation, wrong)
+        chosen = _best(right, n, verifier.separation, wrong, verifier.common)
     else:
-        chosen = first_accepted(right, n, verifier.completeness, verifier.soundness, wrong)
+        rates = verifier.completeness, verifier.soundness
+        chosen = first_accepted(right, n, *rates, wrong, verifier.common)
     return _parallel(
         float(weight @ chosen), weight, traces, n, max_tokens, n * float(weight @ (right + wrong))
     )
@@ -99,6 +100,8 @@ def weighted_vote(
     """
     if verifier is not None and verifier.completeness is not None:
         raise ValueError("verifier: a vote weighed by verdicts has no closed form; give an auc, or simulate")
+    if verifier is not None and verifier.common:
+        raise ValueError("verifier.common: a vote weighed by scores has no closed form above 0; simulate")
     weight, traces = problems(profile)
     part, right, wrong = _distinct(weight, traces, max_tokens)
     auc = profile.confidence_auc if verifier is None else verifier.auc
@@ -143,10 +146,12 @@ def sequential_until_accepted(profile: Outcomes, *, n: int = 8, verifier: Verifi
         accepts = verifier.completeness, 1 - verifier.soundness
     else:
         accepts = gate(verifier.auc, 0.0)
-    good, bad = acceptance(right, accepts[0], 1 - accepts[1])  # one without an answer is judged as wrong
-    drawn = samples_until_accepted(good, bad, n)
-    # Without an answer the accepted sample is as wrong as any, so that only the right share counts.
-    accuracy = float(weight @ accepted_within(good, bad, n)[0])
+    won, drawn = np.zeros_like(right), np.zeros_like(right)
+    # One without an answer is judged as wrong, and as wrong as any if accepted: only the right share counts.
+    for share, good, bad in by_rates(right, accepts[0], 1 - accepts[1], verifier.common):
+        won += share * accepted_within(good, bad, n)[0]
+        drawn += share * samples_until_accepted(good, bad, n)
+    accuracy = float(weight @ won)
     tokens = float(weight @ (drawn * traces.mean(inf)))
     samples = float(weight @ drawn)
     return Expected(accuracy, tokens, tokens, samples, samples)

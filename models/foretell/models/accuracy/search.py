@@ -3,10 +3,11 @@
 The step model. A solution takes D steps, D = a right sample's median length (at most the cap) over
 `step_tokens`, at least 1. A partial solution is on track or not; a step from an on-track one stays on track
 with q = p^(1/D), p the problem's chance, and one that has left the track does not come back; a whole
-solution is right if it is on track. So one sample is right with p, whatever D. A judge scores every step:
-independently, right meaning on track. In a search that holds N candidates a level, how many of them are on
-track is a Markov chain: m of N lead, by the judge's scores, to J of the next N being written after
-on-track ones, of which Bin(J, q) stay on track. Methods differ in the law of J given m only.
+solution is right if it is on track. So one sample is right with p, whatever D. A judge scores every step,
+right meaning on track: independently, or, with `common` of its noise shared by the right and by the wrong
+steps of one depth, independently from depth to depth. In a search that holds N candidates a level, how many
+of them are on track is a Markov chain: m of N lead, by the judge's scores, to J of the next N being written
+after on-track ones, of which Bin(J, q) stay on track. Methods differ in the law of J given m only.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from foretell.models.accuracy.common import apart
 from foretell.models.accuracy.search_scores import binomial, chosen, kept, log_odds
 from foretell.models.outcomes import FloatArray, Outcomes
 from foretell.models.verifiers import Verifier
@@ -81,16 +83,31 @@ def dvts(
     """Diverse verifier tree search (Beeching et al. 2024): N/M trees apart, each a beam that keeps 1 of M.
 
     Exact: a tree's kept node stays on track through a level with g = E over m ~ Bin(M, q) of
-    P(the best of M is on track | m); the trees do so independently.
+    P(the best of M is on track | m); the trees do so independently, given what a depth's errors share.
     """
     groups = _groups(width, branching)
     weight, chance, steps = _problems(profile, step_tokens)
     q = chance ** (1 / steps)
-    stays = binomial(branching, q, branching) @ chosen(verifier, branching)
-    alive = binomial(groups, np.clip(stays, 0.0, 1.0) ** (steps - 1), groups)
+    alive = _trees(verifier, branching, groups, q, steps)
     final = chosen(verifier, width)
     accuracy = sum(alive[:, k] * (binomial(k * branching, q, width) @ final) for k in range(groups + 1))
     return _forecast(profile, weight, steps, np.asarray(accuracy), width)
+
+
+def _trees(verifier: Verifier, branching: int, groups: int, q: FloatArray, steps: FloatArray) -> FloatArray:
+    """P(k of the `groups` trees are on track before the last step), shape (problems, groups + 1)."""
+    stays = [
+        (weight, np.clip(binomial(branching, q, branching) @ chosen(given, branching), 0.0, 1.0))
+        for weight, given in apart(verifier)
+    ]
+    if len(stays) == 1:
+        return binomial(groups, stays[0][1] ** (steps - 1), groups)
+    live = np.arange(groups + 1)
+    level = sum(weight * binomial(live[None, :], stay[:, None], groups) for weight, stay in stays)
+    state = np.tile((live == groups).astype(float), (len(q), 1))
+    for depth in range(1, int(steps.max())):
+        state = np.where((depth < steps)[:, None], np.einsum("pk,pkm->pm", state, level), state)
+    return state
 
 
 def particle_filtering(
@@ -218,14 +235,21 @@ def _levels(verifier: Verifier, n: int, points: int = 4096) -> list[tuple[int, F
     from scipy.special import ndtri
     from scipy.stats import qmc
 
-    u = qmc.Sobol(n, seed=0).random(points).clip(1e-9, 1 - 1e-9)
+    common = verifier.common
+    u = qmc.Sobol(n + 2 * bool(common), seed=0).random(points).clip(1e-9, 1 - 1e-9)
+    u, shared = u[:, :n], u[:, n:]
+    noise = ndtri(u)
     levels = []
     for m in range(n + 1):
         right = np.arange(n) < m
+        alike = noise
+        if common:
+            alike = np.sqrt(1 - common) * noise + np.sqrt(common) * ndtri(shared[:, (~right).astype(int)])
         if verifier.completeness is None:
-            score = ndtri(u) + np.where(right, verifier.separation / 2, -verifier.separation / 2)
+            score = alike + np.where(right, verifier.separation / 2, -verifier.separation / 2)
         else:
-            score = np.where(u < np.where(right, verifier.completeness, 1 - verifier.soundness), 1.0, -1.0)
+            rate = np.where(right, verifier.completeness, 1 - verifier.soundness)
+            score = np.where(alike < ndtri(rate), 1.0, -1.0)
         levels.append((m, log_odds(verifier, score) + 1e-9 * np.random.default_rng(m).random(u.shape)))
     return levels
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from foretell.models.accuracy.common import Mixture, rates, separations
 from foretell.models.outcomes import FloatArray
 from foretell.models.verifiers import Verifier
 
@@ -52,7 +53,8 @@ def kept(verifier: Verifier, n: int, keep: int) -> FloatArray:
     """P(j of the `keep` best-scored of n are right | m of the n are right), shape (n + 1, keep + 1).
 
     With scores it integrates over the keep-th largest one, which is a right one's or a wrong one's; with
-    verdicts (and an AUC of 0 or 1) the accepted go first, and chance decides among equals.
+    verdicts (and an AUC of 0 or 1) the accepted go first, and chance decides among equals. Errors in common
+    are averaged over: for scores that of separations, for verdicts that of rates on right and on wrong ones.
 
     Raises:
         ValueError: keep is not in [1, n].
@@ -61,16 +63,22 @@ def kept(verifier: Verifier, n: int, keep: int) -> FloatArray:
     if not 1 <= keep <= n:
         raise ValueError(f"keep: {keep} is not in [1, {n}], the number of candidates")
     if verifier.completeness is not None:
-        return _kept_by_verdict(verifier.completeness, 1 - verifier.soundness, n, keep)
-    if not np.isfinite(verifier.separation):
-        oracle = float(verifier.auc > 0)
-        return _kept_by_verdict(oracle, 1 - oracle, n, keep)
-    return _kept_by_score(verifier.separation, n, keep)
+        yes, no = (rates(x, verifier.common) for x in (verifier.completeness, 1 - verifier.soundness))
+        return _kept_by_verdict(yes, no, n, keep)
+    mixed = separations(verifier.separation, verifier.common)
+    return np.asarray(sum(weight * _kept_by_gap(gap, n, keep) for weight, gap in mixed))
 
 
 def chosen(verifier: Verifier, n: int) -> FloatArray:
     """P(the best-scored of n is right | m of the n are right), shape (n + 1,)."""
     return kept(verifier, n, 1)[:, 1]
+
+
+def _kept_by_gap(separation: float, n: int, keep: int) -> FloatArray:
+    if np.isfinite(separation):
+        return _kept_by_score(separation, n, keep)
+    oracle = float(separation > 0)
+    return _kept_by_verdict([(1.0, oracle)], [(1.0, 1 - oracle)], n, keep)
 
 
 def _kept_by_score(separation: float, n: int, keep: int) -> FloatArray:
@@ -92,16 +100,21 @@ def _kept_by_score(separation: float, n: int, keep: int) -> FloatArray:
     return np.asarray(table / table.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
-def _kept_by_verdict(yes: float, no: float, n: int, keep: int) -> FloatArray:
+def _kept_by_verdict(yes: Mixture, no: Mixture, n: int, keep: int) -> FloatArray:
     table = np.zeros((n + 1, keep + 1))
     for m in range(n + 1):
-        weight = np.outer(binomial(m, yes, m), binomial(n - m, no, n - m))
+        weight = np.outer(_accepted(m, yes), _accepted(n - m, no))
         for a, b in np.argwhere(weight > 0):  # a right and b wrong ones accepted
             first = min(keep, a + b)
             among_yes = _hypergeometric(a, b, first, keep)
             among_no = _hypergeometric(m - a, n - m - b, keep - first, keep)
             table[m] += weight[a, b] * np.convolve(among_yes, among_no)[: keep + 1]
     return table
+
+
+def _accepted(n: int, rate: Mixture) -> FloatArray:
+    """P(k of n are accepted), which share their rate."""
+    return np.asarray(sum(weight * binomial(n, value, n) for weight, value in rate))
 
 
 def _hypergeometric(right: int, wrong: int, drawn: int, most: int) -> FloatArray:

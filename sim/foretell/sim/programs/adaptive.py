@@ -5,7 +5,8 @@ A trace settles on its final answer somewhere (`settling` of the profile); whoev
 
 from __future__ import annotations
 
-from foretell.models.verifiers import Verifier
+from dataclasses import replace
+
 from foretell.sim.programs.draws import RIGHT
 from foretell.sim.programs.llm import LLM, MAIN, Call, Judge, PoolName, Program, Query, Steps, every
 from foretell.sim.programs.sampling import ORACLE
@@ -186,7 +187,7 @@ def pruned_best_of_n(
     final = verifier.verifier
     early = Judge(
         verifier.pool,
-        Verifier(partial_auc, output_tokens=final.output_tokens, prompt_tokens=final.prompt_tokens),
+        replace(final, auc=partial_auc, completeness=None),
     )
 
     def program(query: Query, llm: LLM) -> Steps:

@@ -92,7 +92,7 @@ def mur(
         m = sum(flagged)
         blamed = 1.0 if m == len(steps) else blame if m else 0.0
         text, right = None, True
-        for tokens, unsure in zip(steps, flagged, strict=True):
+        for depth, (tokens, unsure) in enumerate(zip(steps, flagged, strict=True), 1):
             text, fine = yield from stage(
                 query,
                 llm,
@@ -102,6 +102,7 @@ def mur(
                 verifier=verifier,
                 pool=solver,
                 after=text,
+                depth=depth,
             )
             right &= fine
             if not text.done:
@@ -166,6 +167,7 @@ def scale(
                 verifier=verifier,
                 pool=solver,
                 after=text,
+                depth=i + 1,
             )
             right &= fine
             if not text.done:

@@ -117,6 +117,7 @@ class Query:
         "draws",
         "finish_s",
         "id",
+        "judges",
         "length",
         "name",
         "open",
@@ -139,6 +140,7 @@ class Query:
         self.draws = draws
         self.sampled: dict[str, int] = {}  # samples taken, by pool
         self.drawn = 0
+        self.judges: dict[Judge, int] = {}  # by when they were first asked
         self.open: dict[int, Call] = {}
         self.waits: list[simpy.Event] = []
         self.calls = self.tokens = self.prompt_tokens = 0
@@ -154,6 +156,11 @@ class Query:
         """A standard normal draw of this query's own stream."""
         self.drawn += 1
         return self.draws.normal(self.id, self.drawn - 1)
+
+    def shared(self, judge: Judge, right: bool, depth: int) -> float:
+        """What a judge's noise on all right, or all wrong, steps of a depth have in common (0: answers)."""
+        number = self.judges.setdefault(judge, len(self.judges))
+        return self.draws.shared(self.id, number, int(right), depth)
 
     def chance(self, pool: str) -> float:
         """Chance that one sample of the pool's model is right: for environments and oracles only."""

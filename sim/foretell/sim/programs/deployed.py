@@ -14,7 +14,8 @@ from foretell.models.profiles import load_outcomes
 from foretell.sim import metrics
 from foretell.sim.deployment import Deployment, EnginePart, deploy
 from foretell.sim.disaggregated import EnginePool
-from foretell.sim.programs.catalogue import Chosen, choose
+from foretell.sim.programs.calls import Judge
+from foretell.sim.programs.catalogue import PROGRAMS, Chosen, choose
 from foretell.sim.programs.run import NO_ANSWER, ProgramRun, run_programs
 from foretell.sim.scenario import Scenario
 from foretell.sim.simulation import Run
@@ -108,6 +109,11 @@ def deploy_programs(scenario: Scenario, chosen: Chosen) -> ProgramDeployment:
     for profile in {id(profile): profile for profile in profiles.values()}.values():
         if profile.gaps:
             notes.append(f"{profile.model} on {task}: assumed, not measured: {', '.join(profile.gaps)}")
+    if flattered(chosen):
+        notes.append(
+            "strategy.verifier: errors taken as independent (common 0), which flatters search; real judges "
+            "are fooled by like steps alike"
+        )
     return ProgramDeployment(
         tuple(parts),
         ", ".join(router for _, _, router in pools),
@@ -117,6 +123,15 @@ def deploy_programs(scenario: Scenario, chosen: Chosen) -> ProgramDeployment:
         profiles,
         math.inf if scenario.workload.deadline_s is None else scenario.workload.deadline_s,
     )
+
+
+def flattered(chosen: Chosen) -> bool:
+    """Whether it is a search by a judge's scores whose errors have nothing in common."""
+    judge = chosen.given.get("verifier")
+    if not isinstance(judge, Judge) or not PROGRAMS.get(chosen.name, "").startswith(("search", "best_first")):
+        return False
+    verifier = judge.verifier
+    return verifier.completeness is None and 0 < verifier.auc < 1 and not verifier.common
 
 
 def _profiles(scenario: Scenario, chosen: Chosen) -> dict[str, Outcomes]:

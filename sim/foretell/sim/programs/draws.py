@@ -22,7 +22,7 @@ RIGHT = 0
 """The right answer to every query; wrong ones are 1, 2, ..., the most frequent first; None is no answer."""
 BLOCK = 16
 _DISTINCT = 1 << 32
-_PROBLEMS, _QUERIES, _MODELS = range(3)
+_PROBLEMS, _QUERIES, _MODELS, _JUDGES = range(4)
 _INVERSE = NormalDist().inv_cdf
 
 
@@ -117,6 +117,7 @@ class Draws:
     seed: np.random.SeedSequence
     samples: dict[str, Samples]
     _uniforms: list[list[float]] = field(default_factory=list)
+    _shared: dict[tuple[int, ...], FloatArray] = field(default_factory=dict)
 
     @classmethod
     def make(cls, profiles: Mapping[str, Outcomes], n_queries: int, seed: np.random.SeedSequence) -> Draws:
@@ -151,6 +152,13 @@ class Draws:
     def normal(self, query: int, number: int) -> float:
         """Standard normal draw `number` of a query (it and the uniform one of this number are one draw)."""
         return _INVERSE(self.uniform(query, number))
+
+    def shared(self, query: int, *key: int) -> float:
+        """Standard normal draw of a query by a key, always the same: what a judge's errors share."""
+        if key not in self._shared:
+            rng = np.random.default_rng(_child(self.seed, _JUDGES, *key))
+            self._shared[key] = rng.standard_normal(self.n_queries)
+        return float(self._shared[key][query])
 
 
 def _child(seed: np.random.SeedSequence, *key: int) -> np.random.SeedSequence:

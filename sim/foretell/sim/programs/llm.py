@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import simpy
 
+from foretell.models.verifiers import rate_given
 from foretell.sim.programs.calls import MAIN, Call, Judge, PoolName, Query, Steps
 from foretell.sim.programs.clock import Clock, Every, First
 from foretell.sim.programs.draws import RIGHT, Draws, Outcome
@@ -163,23 +164,29 @@ class LLM:
         self._run.begin(call)
         return call
 
-    def judge(self, call: Call, judge: Judge, right: bool | None = None) -> Call:
+    def judge(self, call: Call, judge: Judge, right: bool | None = None, depth: int = 0) -> Call:
         """Let a verifier read what a call wrote; `score` is its score, or ±1 as its verdict.
 
         Args:
             call: what is judged.
             judge: who judges.
             right: whether what is judged is right, where that is not whether the call's answer is.
+            depth: of the step that is judged; errors in common are of one depth. 0: an answer.
 
         """
         verifier, query = judge.verifier, call.query
         good = (call.answer == RIGHT) if right is None else right
+        common = verifier.common
+        shared = query.shared(judge, good, depth) if common else 0.0
         if verifier.completeness is not None:
             accept = verifier.completeness if good else 1 - verifier.soundness
-            score = 1.0 if query.uniform() < accept else -1.0
+            score = 1.0 if query.uniform() < rate_given(accept, common, shared) else -1.0
         else:
             middle = verifier.separation / 2 if good else -verifier.separation / 2
-            score = query.normal() + middle
+            noise = query.normal()
+            if common:
+                noise = math.sqrt(1 - common) * noise + math.sqrt(common) * shared
+            score = noise + middle
         pool = judge.pool or self.first_pool
         verdict = self._call(pool, call, verifier.prompt_tokens, verifier.output_tokens)
         verdict.score, verdict.right = score, good

@@ -8,9 +8,9 @@ problem's wrong answers. So one solution is right with p, whatever D. Steps are 
 spread within a problem, around a D-th of the median solution.
 
 What it leaves out: repair of bad steps, solutions in fewer steps than others, the length of wrong solutions,
-solutions that reach the cap. The judge scores every step afresh, right meaning on track: its errors are
-independent, so that a long search with a fair judge does better here than with real process reward models,
-which are fooled by like steps alike. Fewer, longer steps (`step_tokens`) give a search fewer such chances.
+solutions that reach the cap. The judge scores every step afresh, right meaning on track. With `common` 0 its
+errors are independent, so that a long search with a fair judge does better here than with real process
+reward models, which are fooled by like steps alike: with more, steps of one depth share part of its noise.
 
 A node is a call whose prompt is its parent's text: children of one parent share all of it in the engine's
 prefix cache, and the judge shares what it has read before.
@@ -150,7 +150,9 @@ class Tree:
 
     def score(self, nodes: list[Node]) -> Growth:
         """Let the judge read each of `nodes`; returns those that it has."""
-        verdicts = [self.llm.judge(node.call, self.judge, node.on_track) for node in nodes if node.call]
+        verdicts = [
+            self.llm.judge(node.call, self.judge, node.on_track, node.depth) for node in nodes if node.call
+        ]
         if not verdicts:
             return []
         yield every(verdicts)

@@ -49,11 +49,12 @@ def spec_reason(
     def program(query: Query, llm: LLM) -> Steps:
         trace, fallback = foresee(query, llm, base), foresee(query, llm, draft)
         derailed, text, written = False, None, 0
-        for tokens in steps_of(trace.tokens, profile_of(query, llm, base).step_tokens):
+        lengths = steps_of(trace.tokens, profile_of(query, llm, base).step_tokens)
+        for depth, tokens in enumerate(lengths, 1):
             fine = query.uniform() < good
             step = llm.write(query, tokens * draft_ratio, pool=draft, after=text)
             yield step
-            score = llm.judge(step, scorer, right=fine)
+            score = llm.judge(step, scorer, right=fine, depth=depth)
             yield score
             if score.score > 0:
                 derailed |= not fine

@@ -25,6 +25,7 @@ def stage(
     verifier: Judge,
     pool: str = "",
     after: Call | None = None,
+    depth: int = 0,
 ) -> Generator[simpy.Event, Any, tuple[Call, bool]]:
     """Write one stage: candidates at once, of which a verifier's favourite stays; one needs no verifier.
 
@@ -36,6 +37,7 @@ def stage(
         verifier: who chooses.
         pool: who writes.
         after: the text so far.
+        depth: which stage it is; a verifier's errors in common are of one stage.
 
     Returns:
         the call that stays, and whether it is right.
@@ -45,7 +47,7 @@ def stage(
     yield every(calls)
     if candidates == 1:
         return calls[0], rights[0]
-    verdicts = [llm.judge(call, verifier, right=right) for call, right in zip(calls, rights, strict=True)]
+    verdicts = [llm.judge(call, verifier, right, depth) for call, right in zip(calls, rights, strict=True)]
     yield every(verdicts)
     chosen = -max((judged.score, -place) for place, judged in enumerate(verdicts))[1]
     return calls[chosen], rights[chosen] and verdicts[chosen].done
