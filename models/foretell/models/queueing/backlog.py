@@ -113,6 +113,7 @@ def prompt_backlog(
     part = room[:, None] / unit - whole  # the grid may not divide the room: one more unit that often
     taken = np.minimum(states, room[:, None] / unit)  # (j, STATES), in units
     step_s = step_seconds(cost, law, decoding[:, None], taken * unit, room[:, None])
+    least_s = step_s[:, 0].copy()
     idle = decoding < 0.5
     step_s[idle, 0] = 1 / rate_per_s
     prompts = np.zeros(2 * STATES)
@@ -128,7 +129,6 @@ def prompt_backlog(
     move = (1 - part)[..., None] * _shifted(arrive, np.maximum(states - whole, 0))
     move += part[..., None] * _shifted(arrive, np.maximum(states - whole - 1, 0))
     move[..., -1] += 1 - move.sum(-1)
-    least_s = step_seconds(cost, law, decoding, 0 * room, room)
     return Backlog(decoding, unit, _stationary(move), step_s, least_s, move)
 
 
@@ -140,8 +140,8 @@ def _shifted(arrive: Array, left: Array) -> Array:
 
 def _unit(cost: StepCost, law: Lengths, decoding: Array, rate_per_s: float, room: Array) -> float:
     """Grid spacing so that the grid holds what a step may meet, some steps' backlog included."""
-    full_s = step_seconds(cost, law, decoding, room, room)
-    mean_s = step_seconds(cost, law, decoding, np.minimum(law.mean_prompt, room), room)
+    tokens = np.stack([room, np.minimum(law.mean_prompt, room)])
+    full_s, mean_s = step_seconds(cost, law, decoding, tokens, room)
     second = float((law.prompt**2).mean())
     load = rate_per_s * law.mean_prompt * full_s / room
     line = rate_per_s * full_s * second / (2 * room * np.maximum(1 - load, 0.05))

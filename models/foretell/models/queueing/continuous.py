@@ -27,7 +27,7 @@ from foretell.models.queueing.saturation import EngineLimits, Saturated, saturat
 from foretell.models.stepcost import StepCost
 
 Array = npt.NDArray[np.float64]
-POINTS = 4096
+POINTS = 2048
 _DIMENSIONS = 7
 _EXCESS = 64
 """Steps after which the backlog has forgotten where it started."""
@@ -104,9 +104,10 @@ def continuous_batching(
     by_tokens = most.bound_by == "max_num_batched_tokens"
     limit = max(round(min(most.limit, budget - 1) if by_tokens else most.decoding), 1)
     n = np.arange(limit + 1.0)
-    step_s, prompts_per_s = _mean_steps(cost, law, n, rate_per_s, budget)
+    step_s, bare_s, full_s = _mean_steps(cost, law, n, rate_per_s, budget)
+    prompts_per_s = np.maximum(budget - n, 1.0) / law.mean_prompt / full_s
     births = np.minimum(rate_per_s, prompts_per_s)
-    peakedness = _peakedness(cost, law, rate_per_s, budget, n, step_s, arrival_scv)
+    peakedness = _peakedness(law, rate_per_s, n, step_s, bare_s, arrival_scv)
     share, _ = occupancy(births, steps, step_s, limit, peakedness)
     n_most = n[prompts_per_s > rate_per_s / 0.95].max(initial=1.0)
     nodes = np.unique(np.concatenate([[0.0], np.interp(_NODES, np.cumsum(share), n).round().clip(0, n_most)]))
@@ -130,7 +131,16 @@ def continuous_batching(
 
     found = others()
     first, behind = _first_token(
-        cost, law, limits, backlog, rate_per_s, found, prompt, u, u[:, 1] > 1 - queued[-1] * (line > 0)
+        cost,
+        law,
+        limits,
+        backlog,
+        rate_per_s,
+        full_s,
+        found,
+        prompt,
+        u,
+        u[:, 1] > 1 - queued[-1] * (line > 0),
     )
     # Those who came behind it in line for their prompts lengthen the steps after its own.
     excess = backlog.excess_s(_EXCESS)
@@ -143,12 +153,11 @@ def continuous_batching(
     tpot = float((share * step_s[seen]).sum())
     queued, line = occupancy(births, steps, step_s, limit, peakedness + filling)
     first = first + _line_wait(u[:, 1], queued, line, rate_per_s, variability)
-    longest_s = step_seconds(cost, law, found.astype(float), *(np.maximum(budget - found, 1.0),) * 2)
     own = after / np.maximum(gaps, 1.0) - mean_after[node] / steps
     gap = own + _gaps(
         law, backlog, backlog.spread_s2(excess), n, step_s, share, tpot, seen[others()], gaps, u[:, 6]
     )
-    gap = np.minimum(gap, longest_s)
+    gap = np.minimum(gap, full_s[found])
     return ContinuousBatching(
         rate_per_s,
         most,
@@ -162,7 +171,7 @@ def continuous_batching(
 
 
 def _peakedness(
-    cost: StepCost, law: Lengths, rate_per_s: float, budget: int, n: Array, step_s: Array, arrival_scv: float
+    law: Lengths, rate_per_s: float, n: Array, step_s: Array, bare_s: Array, arrival_scv: float
 ) -> float:
     """Variance over mean that the arrivals alone give to the occupancy.
 
@@ -171,8 +180,7 @@ def _peakedness(
     ρ the share of the time that prompts take and c² the variability of a prompt's work.
     """
     at = float(np.interp(rate_per_s, n[1:] / (max(law.decode_steps, 1e-6) * step_s[1:]), n[1:]))
-    bare = float(step_seconds(cost, law, *(np.array([x]) for x in (at, 0.0, budget - at)))[0])
-    rho = min(max(1 - bare / float(np.interp(at, n, step_s)), 0.0), 0.95)
+    rho = min(max(1 - float(np.interp(at, n, bare_s) / np.interp(at, n, step_s)), 0.0), 0.95)
     scv = float(law.prompt.var()) / law.mean_prompt**2
     clusters = (1 + rho**2 * scv) / (1 - rho) ** 2
     return 1 + (arrival_scv * clusters - 1) * law.alike
@@ -189,10 +197,10 @@ def _context_share(cost: StepCost, law: Lengths, decoding: float, budget: int) -
 
 def _mean_steps(
     cost: StepCost, law: Lengths, n: Array, rate_per_s: float, budget: int
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array, Array]:
     """s(n) where every step carries the mean of the prompts that come in it, s = c(n, λ·E[P]·s).
 
-    And the prompts a second that full steps could compute.
+    And the time of steps without prompts, and of those filled with them.
     """
     some = np.unique(np.linspace(0, n[-1], min(len(n), 40)).round())
     room = np.maximum(budget - some, 1.0)[:, None]
@@ -204,8 +212,7 @@ def _mean_steps(
     low, high = gap[rows, at - 1], gap[rows, at]
     part = np.clip(-low / np.where(high == low, 1.0, high - low), 0.0, 1.0)
     mean = seconds[rows, at - 1] * (1 - part) + seconds[rows, at] * part
-    most = room[:, 0] / law.mean_prompt / seconds[:, -1]
-    return np.interp(n, some, mean), np.interp(n, some, most)
+    return np.interp(n, some, mean), np.interp(n, some, seconds[:, 0]), np.interp(n, some, seconds[:, -1])
 
 
 def _lattice() -> Array:
@@ -234,6 +241,7 @@ def _first_token(
     limits: EngineLimits,
     backlog: Backlog,
     rate_per_s: float,
+    full_s: Array,
     others: npt.NDArray[np.int64],
     prompt: Array,
     u: Array,
@@ -256,7 +264,7 @@ def _first_token(
     ahead = left + law.mean_prompt * _poisson(rate_per_s * past, u[:, 4])
     total = ahead + prompt
     whole = np.maximum(np.ceil(total / room) - 1, 0.0)
-    full_s = step_seconds(cost, law, others.astype(float), room, room)
+    full_s = full_s[others]
     behind = law.mean_prompt * (_poisson(rate_per_s * rest, u[:, 5]) + rate_per_s * whole * full_s)
     if limits.async_scheduling:
         planned = backlog.step_s[node, _draw(backlog.share, node, (u[:, 4] + u[:, 5]) % 1.0)]
