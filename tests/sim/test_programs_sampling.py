@@ -44,6 +44,15 @@ GRID: list[tuple[str, dict[str, Any], dict[str, Any]]] = [  # the program's fiel
         {"n": 6, "verifier": {"completeness": 0.95, "soundness": 0.7}},
         {"verifier": Verifier(completeness=0.95, soundness=0.7)},
     ),
+    *(
+        (name, {"n": n, "verifier": figures}, {"verifier": Verifier(**figures)})
+        for name, n, figures in (
+            ("best_of_n", 6, {"auc": 0.8, "common": 0.5}),
+            ("best_of_n", 5, {"completeness": 0.8, "soundness": 0.7, "common": 0.6}),
+            ("sequential_until_accepted", 6, {"completeness": 0.9, "soundness": 0.7, "common": 0.6}),
+            ("sequential_until_accepted", 6, {"auc": 0.8, "common": 0.5}),
+        )
+    ),
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from programmed import engines
 from unloaded import TPOT_S, agrees, run
 
 FAIR, VERDICT = Verifier(auc=0.8), Verifier(completeness=0.85, soundness=0.75)
+ALIKE, ALIKE_VERDICT = replace(FAIR, common=0.5), replace(VERDICT, common=0.5)
 SHORT = Outcomes("task", "model", Difficulty(0.5, 0.6, 0.1), Lengths(200, 0.5, 0.3, 0.4), step_tokens=100.0)
 LONG = Outcomes("task", "model", Difficulty(0.8, 0.9), Lengths(500, 0.3, 0.3), step_tokens=100.0)
 Pair = Callable[[Verifier, int, int], tuple[Program, Callable[[Outcomes], forms.SearchForecast]]]
@@ -46,7 +48,11 @@ PAIRS: dict[str, Pair] = {
 
 
 @pytest.mark.systems(1, 9, 138)
-@pytest.mark.parametrize("verifier", [FAIR, VERDICT], ids=["scores", "verdicts"])
+@pytest.mark.parametrize(
+    "verifier",
+    [FAIR, VERDICT, ALIKE, ALIKE_VERDICT],
+    ids=["scores", "verdicts", "alike scores", "alike verdicts"],
+)
 @pytest.mark.parametrize("task", [SHORT, LONG], ids=["short", "long"])
 @pytest.mark.parametrize("name", PAIRS)
 def test_program_and_chain_agree(name: str, task: Outcomes, verifier: Verifier) -> None:
@@ -59,12 +65,13 @@ def test_program_and_chain_agree(name: str, task: Outcomes, verifier: Verifier) 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("verifier", [FAIR, ALIKE], ids=["independent", "alike"])
 @pytest.mark.parametrize("name", PAIRS)
-def test_within_half_a_point_at_100_000_queries(name: str) -> None:
+def test_within_half_a_point_at_100_000_queries(name: str, verifier: Verifier) -> None:
     task = Outcomes(
         "task", "model", Difficulty(0.5, 0.6, 0.1), Lengths(140, 0.3, 0.3, 0.4), step_tokens=100.0
     )
-    program, form = PAIRS[name](FAIR, 4, 2)
+    program, form = PAIRS[name](verifier, 4, 2)
     assert run(program, task, n=100_000).accuracy == pytest.approx(form(task).accuracy, abs=0.005)
 
 

@@ -52,9 +52,11 @@ def accepted_within(good: FloatArray, bad: FloatArray, k: npt.ArrayLike) -> tupl
             arXiv:2411.17501): there, the right answer's share c·p/A of all that is accepted.
 
     """
+    from scipy.special import xlog1py
+
     one = good + bad
     with np.errstate(divide="ignore", invalid="ignore"):
-        some = -np.expm1(np.asarray(k, dtype=np.float64) * np.log1p(-one))
+        some = -np.expm1(xlog1py(np.asarray(k, dtype=np.float64), -one))  # 0 for no sample, whatever A is
         share = np.where(one > 0, good / one, 0.0)
     some = np.where(one > 0, some, 0.0)
     return np.asarray(some * share), np.asarray(some * (1 - share))
