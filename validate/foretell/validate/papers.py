@@ -1,8 +1,7 @@
 """What papers claim of inference strategies, beside what foretell says: one rule for each kind of figure.
 
-A claim is put down with the setting it is asked in; nothing is fitted to it. docs/papers.md names the settings that
-were changed after a result.
-Rows are in the modules papers_*; this one judges them.
+A claim is put down with the setting it is asked in; nothing is fitted to it. docs/papers.md names those
+settings that were changed after a result. Rows are in the modules papers_*; this one judges them.
 """
 
 from __future__ import annotations
