@@ -286,7 +286,7 @@ def _first_token(
 
 def _node(backlog: Backlog, others: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Row of the backlog that is nearest; that of an engine without decoding requests only for none."""
-    node = np.abs(backlog.decoding[None, :] - others[:, None]).argmin(1)
+    node: npt.NDArray[np.int64] = np.abs(backlog.decoding[None, :] - others[:, None]).argmin(1)
     node[(others > 0) & (node == 0)] = min(1, len(backlog.decoding) - 1)
     return node
 
@@ -327,7 +327,8 @@ def _draw(weights: Array, row: npt.NDArray[np.int64], u: Array) -> npt.NDArray[n
     cumulated /= cumulated[:, -1:]
     flat = (cumulated + np.arange(len(weights))[:, None]).ravel()
     found = np.searchsorted(flat, row + np.minimum(u, 1 - 1e-9)) - row * weights.shape[1]
-    return np.clip(found, 0, weights.shape[1] - 1)
+    column: npt.NDArray[np.int64] = np.clip(found, 0, weights.shape[1] - 1)
+    return column
 
 
 def _poisson(mean: Array, u: Array) -> Array:
