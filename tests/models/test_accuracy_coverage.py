@@ -162,6 +162,7 @@ def measured_runs(least: int) -> dict[str, tuple[str, int, np.ndarray]]:
     return runs
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not COUNTS.exists(), reason=f"no {COUNTS.name}")
 def test_pass_at_k_of_held_out_samples() -> None:
     """Fit on a random half of each problem's samples, foretell the other half: within two points at every k.

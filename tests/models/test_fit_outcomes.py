@@ -30,6 +30,7 @@ def figure(profile: Outcomes, name: str) -> float:
     return float(getattr(getattr(profile, section) if section else profile, last))
 
 
+@pytest.mark.slow
 def test_what_was_planted_comes_back_within_its_standard_errors() -> None:
     """Over eight draws: errors in units of their standard error are about standard normal, without a bias."""
     off: dict[str, list[float]] = {}

@@ -57,6 +57,7 @@ def test_larger_models_solve_more() -> None:
         assert means == sorted(means), task
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not LOGS.is_file(), reason="the shared recordings (epoch-logs) are not here")
 def test_fitted_difficulties_are_what_the_fit_gives() -> None:
     import pandas as pd

@@ -123,6 +123,7 @@ LAYERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.systems(5)
 def test_archon_s_layers_each_add_what_they_should() -> None:
     """Every kind of layer, two models: more layers, more right answers, tokens and time, layer by layer."""

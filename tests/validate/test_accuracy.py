@@ -30,6 +30,7 @@ recorded = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @recorded
 def test_coverage_of_unseen_samples_is_told() -> None:
     """Without a bias at any k; run by run as well as one half of the samples tells the other."""
