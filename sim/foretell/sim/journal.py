@@ -70,22 +70,23 @@ def open_journal(path: Path) -> Iterator[Journal]:
         raise ValueError(f"journal {path}: cannot be written ({error.strerror or error})") from None
     try:
         _lock(descriptor, path)
-        records, whole = _read(path)
-        os.ftruncate(descriptor, whole)
-        _sync_folder(path.parent)
-        yield Journal(path, records, descriptor)
+        try:
+            records, whole = _read(descriptor, path)
+            os.ftruncate(descriptor, whole)
+            _sync_folder(path.parent)
+            yield Journal(path, records, descriptor)
+        finally:
+            if os.fstat(descriptor).st_size == 0:
+                path.unlink(missing_ok=True)
+                _remove_folders(made)
     finally:
-        empty = os.fstat(descriptor).st_size == 0
-        if empty:
-            path.unlink(missing_ok=True)
         os.close(descriptor)
-        if empty:
-            _remove_folders(made)
 
 
-def _read(path: Path) -> tuple[dict[str, Record], int]:
+def _read(descriptor: int, path: Path) -> tuple[dict[str, Record], int]:
     """The records, and how many bytes of the file are whole lines."""
-    content = path.read_bytes()
+    # Not by another descriptor: closing that one would give up the lock.
+    content = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
     records: dict[str, Record] = {}
     whole = 0
     for number, line in enumerate(content.splitlines(keepends=True), 1):

@@ -77,7 +77,7 @@ def sweep_points(
     for changes, where in chosen:
         try:
             cell = cell_of(scenario, changes)
-            _check_workload(cell.scenario.workload, checked)
+            _check_workload(cell, checked)
         except ValueError as error:
             raise ValueError(placed(str(error), where, "sweep")) from None
         cells.setdefault(repr(sorted(cell.changes.items())), cell)
@@ -198,8 +198,9 @@ _STREAM = 2**31
 """The sampler's own stream, beyond those of the replications."""
 
 
-def _check_workload(workload: Workload, checked: set[str]) -> None:
+def _check_workload(cell: Cell, checked: set[str]) -> None:
     """Try what a scenario leaves to the drawing of its first request: arrivals, lengths and the like."""
+    workload = cell.scenario.workload
     if workload.trace is not None or repr(workload) in checked:
         return
     checked.add(repr(workload))
@@ -207,4 +208,6 @@ def _check_workload(workload: Workload, checked: set[str]) -> None:
     try:
         trace_from_spec({**spec, "num_requests": 1})
     except ValueError as error:
-        raise ValueError(f"workload.{error}") from None
+        mine = [path for path in cell.changes if path.startswith("workload.")]
+        named = [path for path in mine if path.split(".")[-1] in str(error)]
+        raise ValueError(f"{(named or mine or ['workload'])[0]}: {error}") from None
