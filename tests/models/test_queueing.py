@@ -294,7 +294,11 @@ def test_several_servers_against_ciw(servers: int, scv: float) -> None:
     waits = []
     for seed in range(6):
         ciw.seed(seed)
-        network = ciw.create_network([ciw.dists.Exponential(rate)], [law], number_of_servers=[servers])
+        network = ciw.create_network(
+            arrival_distributions=[ciw.dists.Exponential(rate)],
+            service_distributions=[law],
+            number_of_servers=[servers],
+        )
         simulation = ciw.Simulation(network)
         simulation.simulate_until_max_time(9000 / rate)
         waits.append(float(np.mean([r.waiting_time for r in simulation.get_all_records()[800:]])))

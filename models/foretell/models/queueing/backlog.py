@@ -147,7 +147,7 @@ def _unit(cost: StepCost, law: Lengths, decoding: Array, rate_per_s: float, room
     line = rate_per_s * full_s * second / (2 * room * np.maximum(1 - load, 0.05))
     come = rate_per_s * np.where(load > 0.5, full_s, mean_s)
     most = law.mean_prompt * come + 5 * np.sqrt(second * come) + 4 * np.where(load > 0.3, line, 0.0)
-    span = float(np.max(most) + np.quantile(law.prompt, 0.998))
+    span = float(np.max(most) + np.quantile(law.prompt, 0.9996))
     return min(span / (STATES - 1), float(room.min()))
 
 

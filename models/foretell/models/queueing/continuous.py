@@ -28,7 +28,7 @@ from foretell.models.stepcost import StepCost
 
 Array = npt.NDArray[np.float64]
 POINTS = 2048
-_DIMENSIONS = 7
+_DIMENSIONS = 8
 _EXCESS = 64
 """Steps after which the backlog has forgotten where it started."""
 _NODES = (0.003, 0.15, 0.5, 0.85, 0.997)
@@ -73,7 +73,12 @@ class ContinuousBatching:
 
 
 def continuous_batching(
-    cost: StepCost, law: Lengths, limits: EngineLimits, rate_per_s: float, arrival_scv: float = 1.0
+    cost: StepCost,
+    law: Lengths,
+    limits: EngineLimits,
+    rate_per_s: float,
+    arrival_scv: float = 1.0,
+    most: Saturated | None = None,
 ) -> ContinuousBatching:
     """Solve an engine with continuous batching at a load.
 
@@ -83,6 +88,7 @@ def continuous_batching(
         limits: of the engine.
         rate_per_s: requests a second.
         arrival_scv: squared coefficient of variation of the gaps between arrivals; 1 for Poisson.
+        most: what `saturated` gives, where it is known already.
 
     Raises:
         ValueError: the rate is not > 0, or not below the capacity (which is told).
@@ -93,7 +99,7 @@ def continuous_batching(
     """
     if not (math.isfinite(rate_per_s) and rate_per_s > 0):
         raise ValueError(f"rate_per_s: {rate_per_s!r} is not a finite number > 0")
-    most = saturated(cost, law, limits)
+    most = saturated(cost, law, limits) if most is None else most
     if rate_per_s >= most.rate_per_s:
         raise ValueError(
             f"rate_per_s: {rate_per_s:.4g} is not below the capacity of {most.rate_per_s:.4g} requests/s "
@@ -123,7 +129,7 @@ def continuous_batching(
     queued, line = occupancy(births, steps, step_s, limit, peakedness + filling)
     variability = (arrival_scv + law.variability) / 2
     u = _lattice()
-    row = (u[:, 0] * len(law.prompt)).astype(np.int64)
+    row = law.drawn(u[:, 0], u[:, 7])
     prompt, gaps = law.prompt[row], law.output[row] - 1
 
     def others() -> npt.NDArray[np.int64]:
@@ -261,14 +267,20 @@ def _first_token(
     room = np.maximum(limits.max_num_batched_tokens - others, 1.0)
     tokens = at * backlog.unit
     left = np.where(from_line, 0.0, np.maximum(tokens - room, 0.0))
-    ahead = left + law.mean_prompt * _poisson(rate_per_s * past, u[:, 4])
+    planned: Array | float = 0.0
+    if limits.async_scheduling:
+        # The step after the running one is planned already; chunks of a long prompt go on in it.
+        drawn = _draw(backlog.share, node, (u[:, 4] + u[:, 5]) % 1.0)
+        chunk = np.minimum(np.ceil(left / backlog.unit).astype(np.int64), backlog.share.shape[1] - 1)
+        planned = np.where(from_line | idle, 0.0, backlog.step_s[node, np.maximum(drawn, chunk)])
+        left = np.maximum(left - room, 0.0)
+    ahead = left + _tokens(law, rate_per_s * past, u[:, 4], u[:, 6])
     total = ahead + prompt
     whole = np.maximum(np.ceil(total / room) - 1, 0.0)
     full_s = full_s[others]
-    behind = law.mean_prompt * (_poisson(rate_per_s * rest, u[:, 5]) + rate_per_s * whole * full_s)
-    if limits.async_scheduling:
-        planned = backlog.step_s[node, _draw(backlog.share, node, (u[:, 4] + u[:, 5]) % 1.0)]
-        rest = rest + np.where(from_line | idle, 0.0, planned)
+    behind = _tokens(law, rate_per_s * rest, u[:, 5], (u[:, 6] + 0.5) % 1.0)
+    behind += law.mean_prompt * rate_per_s * whole * full_s
+    rest = rest + planned
     last = np.minimum(total - whole * room + behind, room)
     own = np.minimum(prompt, last)
     other = (last - own) / law.mean_prompt
@@ -329,6 +341,13 @@ def _draw(weights: Array, row: npt.NDArray[np.int64], u: Array) -> npt.NDArray[n
     found = np.searchsorted(flat, row + np.minimum(u, 1 - 1e-9)) - row * weights.shape[1]
     column: npt.NDArray[np.int64] = np.clip(found, 0, weights.shape[1] - 1)
     return column
+
+
+def _tokens(law: Lengths, mean: Array, u: Array, v: Array) -> Array:
+    """Prompt tokens of a Poisson number of requests: the first of them drawn, the rest at their mean."""
+    count = _poisson(mean, u)
+    first = law.prompt[(v * len(law.prompt)).astype(np.int64)]
+    return np.where(count > 0, first + (count - 1) * law.mean_prompt, 0.0)
 
 
 def _poisson(mean: Array, u: Array) -> Array:

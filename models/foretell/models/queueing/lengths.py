@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
+STRATA = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Lengths:
         if not ((prompt > 0).all() and (output >= 1).all()):
             raise ValueError("prompt: every request needs a prompt > 0 and an output >= 1 token")
         # In order of the answers and, among like ones, of the prompts: a lattice then meets both evenly.
-        like = np.argsort(np.argsort(output, kind="stable")) * 64 // len(output)
+        like = np.argsort(np.argsort(output, kind="stable")) * STRATA // len(output)
         order = np.lexsort((prompt, like))
         prompt, output = prompt[order], output[order]
         cached = np.broadcast_to(np.asarray(self.cached, dtype=np.float64), prompt.shape)[order]
@@ -74,6 +75,15 @@ class Lengths:
             ("variability", float(steps.var()) / mean**2),
         ):
             object.__setattr__(self, name, value)
+
+    def drawn(self, u: Array, v: Array) -> npt.NDArray[np.int64]:
+        """Rows for points of the unit square: `u` chooses like answers, `v` the prompt among them."""
+        edges = -(-np.arange(STRATA + 1) * len(self.prompt) // STRATA)
+        stratum = np.minimum((u * STRATA).astype(np.int64), STRATA - 1)
+        low, high = edges[stratum], edges[stratum + 1]
+        few = high == low  # a sample smaller than the strata
+        rows = np.where(few, u * len(self.prompt), low + v * (high - low)).astype(np.int64)
+        return np.minimum(rows, len(self.prompt) - 1)
 
     def held_tokens(self, prefill_steps: float, block_size: int) -> float:
         """Mean KV tokens of a running request over its steps, whole blocks counted."""

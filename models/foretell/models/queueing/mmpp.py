@@ -11,17 +11,15 @@ Array = npt.NDArray[np.float64]
 
 
 def _modulation(rates_per_s: npt.ArrayLike, stays_s: npt.ArrayLike) -> tuple[Array, Array, Array]:
-    """Rates, generator of a cycle through the states, and its stationary law."""
+    """Rates, generator of the modulation, which jumps to any other state alike, and its stationary law."""
     rates, stays = np.asarray(rates_per_s, dtype=np.float64), np.asarray(stays_s, dtype=np.float64)
     if rates.ndim != 1 or rates.shape != stays.shape or len(rates) < 2:
         raise ValueError("stays_s: give one mean stay for each of two rates or more")
     if not ((rates >= 0).all() and (stays > 0).all() and rates.sum() > 0):
         raise ValueError("rates_per_s: give rates >= 0, not all of them 0, and stays > 0")
     size = len(rates)
-    generator = np.zeros((size, size))
-    for i in range(size):
-        generator[i, i] -= 1 / stays[i]
-        generator[i, (i + 1) % size] += 1 / stays[i]
+    generator = np.repeat(1 / stays[:, None] / (size - 1), size, axis=1)
+    np.fill_diagonal(generator, -1 / stays)
     return rates, generator, stays / stays.sum()
 
 
@@ -32,7 +30,7 @@ def mmpp_scv(rates_per_s: npt.ArrayLike, stays_s: npt.ArrayLike, over_s: float =
     Over a time t it is I(t) = 1 + (2/(λ·t))·∫₀^t(t − u)·cov(u)du, cov(u) that of the rate.
 
     Args:
-        rates_per_s: in each state, shape (m,); states follow each other in a cycle.
+        rates_per_s: in each state, shape (m,); a state is followed by any other with equal chance.
         stays_s: mean stays, exponential, shape (m,).
         over_s: the time t, such as the time in which a queue forgets; infinite: the limit.
 
