@@ -123,7 +123,7 @@ def test_what_is_left_is_a_verifier_of_its_own() -> None:
         parts = apart(replace(verifier, common=0.4))
         assert sum(w for w, _ in parts) == pytest.approx(1)
         assert all(part.common == 0 for _, part in parts)
-    with pytest.raises(ValueError, match=r"common: 1.5 is not in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"common: 1.5 is not .*in \[0, 1\]"):
         Verifier(common=1.5)
     with pytest.raises(ValueError, match=r"verifier.common: a vote weighed by scores has no closed form"):
         forms.weighted_vote(
