@@ -50,8 +50,9 @@ class Verifier:
     def __post_init__(self) -> None:
         for name in ("auc", "completeness", "soundness", "common"):
             value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise ValueError(f"{name}: {value!r} is not in [0, 1]")
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if (value is not None or name != "completeness") and not (number and 0 <= value <= 1):
+                raise ValueError(f"{name}: {value!r} is not a number in [0, 1]")
         for name, least in (("output_tokens", 1), ("prompt_tokens", 0)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:

@@ -104,7 +104,11 @@ def cell_of(scenario: Scenario, changes: Mapping[str, Any]) -> Cell:
     """
     for path in changes:
         head, *rest = path.split(".")
-        if head == "pools" and rest and rest[0] not in scenario.pools:
+        if head == "pools" and not rest:
+            raise ValueError(
+                f"{path}: name a pool and its field, as in pools.{next(iter(scenario.pools))}.model"
+            )
+        if head == "pools" and rest[0] not in scenario.pools:
             raise ValueError(f"{path}: {rest[0]!r} is no pool; the pools are {', '.join(scenario.pools)}")
     strategy = dict(scenario.strategy)
     for path, value in changes.items():

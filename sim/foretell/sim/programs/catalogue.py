@@ -12,7 +12,8 @@ from importlib import import_module
 from typing import Any
 
 from foretell.models.verifiers import Verifier
-from foretell.sim.programs.llm import MAIN, Judge, PoolName, Program
+from foretell.sim.programs.llm import Judge, PoolName, Program
+from foretell.sim.programs.watched import watched
 
 PROGRAMS: Mapping[str, str] = {
     "single": "sampling:single",
@@ -137,10 +138,19 @@ def choose(values: Mapping[str, Any], pools: Collection[str], where: str = "stra
     factory = load_program(name, where)
     given = {key: value for key, value in values.items() if key != "name"}
     made, solvers, judges = arguments(factory, str(name), given, pools, where)
+    own = name not in PROGRAMS
     try:
         program = factory(**made)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
+    except Exception as error:
+        if not own:
+            raise
+        raise ValueError(f"{where}.name: {name!r} raises {type(error).__name__}: {error}") from None
+    if own:
+        if not callable(program):
+            raise ValueError(f"{where}.name: {name!r} makes {program!r}; it must make a program")
+        program = watched(program, f"{where}.name: {name!r}")
     first = next(iter(pools))
     called = dict.fromkeys([*solvers, *judges] or [first])
     return Chosen(str(name), program, tuple(called), tuple(dict.fromkeys(solvers or [first])), made)
@@ -214,10 +224,9 @@ def load_program(name: object, where: str = "strategy") -> Callable[..., Program
         factory: Callable[..., Program] = getattr(
             import_module(f"{__package__}.{module}" if name in PROGRAMS else module), attribute
         )
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"{where}.name: cannot load {name!r}: {error}") from None
-    if not callable(factory):
-        raise ValueError(f"{where}.name: {name!r} is {factory!r}; it must be a factory of a program")
+        inspect.signature(factory)
+    except Exception as error:  # whatever a user's own module does when it is loaded
+        raise ValueError(f"{where}.name: cannot load {name!r} as a factory of a program: {error}") from None
     return factory
 
 
@@ -240,6 +249,8 @@ def _value(value: Any, hint: Any, where: str, pools: Collection[str]) -> Any:
         if typing.get_origin(member) is tuple and PoolName in typing.get_args(member):
             if not isinstance(value, list | tuple):
                 raise ValueError(f"{where}: {value!r} is not a list of pools")
+            if not value:
+                raise ValueError(f"{where}: [] names no pool; name one, or leave it out")
             return tuple(_pool(name, f"{where}[{i}]", pools) for i, name in enumerate(value))
     for kind, wanted in (
         (bool, "true or false"),
@@ -255,7 +266,13 @@ def _value(value: Any, hint: Any, where: str, pools: Collection[str]) -> Any:
                 raise ValueError(f"{where}: {value!r} is not {wanted}")
             if kind is int and value < 0:
                 raise ValueError(f"{where}: {value!r} is not >= 0")
+            if value != value:
+                raise ValueError(f"{where}: {value!r} is not {wanted}")
             return float(value) if kind is float else value
+    if any(typing.get_origin(member) is tuple for member in members) and not isinstance(value, list | tuple):
+        raise ValueError(f"{where}: {value!r} is not a list")
+    if any(typing.get_origin(member) is Mapping for member in members) and not isinstance(value, Mapping):
+        raise ValueError(f"{where}: {value!r} is not a table")
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -287,4 +304,4 @@ def _judge(value: Any, where: str, pools: Collection[str]) -> Judge:
     return Judge(None if pool is None else _pool(pool, f"{where}.pool", pools), verifier)
 
 
-__all__ = ["MAIN", "PROGRAMS", "Chosen", "arguments", "choose", "load_program"]
+__all__ = ["PROGRAMS", "Chosen", "arguments", "choose", "load_program"]

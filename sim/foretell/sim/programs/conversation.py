@@ -113,6 +113,8 @@ def sleep_time(
     """
     whole("questions", questions)
     whole("sleep_calls", sleep_calls, 0)
+    within("idle_s", idle_s, 0)
+    within("gap_s", gap_s, 0)
     within("predictable", predictable, 0, 1)
     within("at_hand", at_hand, 0, 1)
 

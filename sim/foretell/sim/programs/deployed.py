@@ -73,6 +73,8 @@ class ProgramDeployment(Deployment):
             seed=seed,
             progress=progress,
         )
+        if not len(done.run):
+            raise ValueError("strategy: its program calls no pool; there is nothing to forecast")
         return replace(done.run, queries=done)
 
     def figures(

@@ -36,7 +36,7 @@ class Strategies:
         """
         from foretell.sim.programs.catalogue import choose
 
-        if not isinstance(value, list | tuple) or not all(isinstance(spec, Mapping) for spec in value):
+        if not isinstance(value, list | tuple) or not value or not all(isinstance(s, Mapping) for s in value):
             raise ValueError(f"{where}: {value!r} is not a list of strategies, each {{name: ..., ...}}")
         chosen = [choose(spec, pools, f"{where}[{i}]") for i, spec in enumerate(value)]
         asked = dict.fromkeys(pool for each in chosen for pool in each.solvers)

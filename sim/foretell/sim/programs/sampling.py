@@ -7,6 +7,7 @@ import math
 from foretell.models.verifiers import Verifier
 from foretell.sim.programs.answers import majority, weighted_majority
 from foretell.sim.programs.llm import LLM, MAIN, Call, Judge, PoolName, Program, Query, Steps, every, first
+from foretell.sim.programs.tools import whole
 
 ORACLE = Judge(None, Verifier(auc=1.0))
 
@@ -34,6 +35,7 @@ def best_of_n(
     that gives verdicts (unit tests, say) leaves ties, and the first that it accepts is taken.
     Source: Cobbe et al., arXiv:2110.14168 (outcome reward); Brown et al., arXiv:2407.21787 (oracle).
     """
+    whole("n", n)
 
     def program(query: Query, llm: LLM) -> Steps:
         calls = [llm.sample(query, pool=solver, max_tokens=max_tokens) for _ in range(n)]
@@ -54,6 +56,7 @@ def self_consistency(*, n: int = 16, solver: PoolName = MAIN, max_tokens: int | 
 
     Source: Wang et al., arXiv:2203.11171.
     """
+    whole("n", n)
 
     def program(query: Query, llm: LLM) -> Steps:
         calls = [llm.sample(query, pool=solver, max_tokens=max_tokens) for _ in range(n)]
@@ -76,6 +79,9 @@ def weighted_vote(
     The score is the verifier's, or without one the sample's own confidence.
     Source: Li et al., arXiv:2206.02336 (verifier); Taubenfeld et al., arXiv:2502.06233 (confidence).
     """
+    whole("n", n)
+    if not temperature > 0:
+        raise ValueError(f"temperature: {temperature!r} is not a number > 0")
 
     def program(query: Query, llm: LLM) -> Steps:
         calls = [llm.sample(query, pool=solver, max_tokens=max_tokens) for _ in range(n)]
@@ -98,6 +104,7 @@ def first_finish(*, n: int = 4, solver: PoolName = MAIN, max_tokens: int | None 
 
     Source: Agarwal et al., "First Finish Search", arXiv:2505.18149.
     """
+    whole("n", n)
 
     def program(query: Query, llm: LLM) -> Steps:
         calls = [llm.sample(query, pool=solver, max_tokens=max_tokens) for _ in range(n)]
@@ -110,6 +117,7 @@ def first_finish(*, n: int = 4, solver: PoolName = MAIN, max_tokens: int | None 
 
 def last_finish(*, n: int = 4, solver: PoolName = MAIN, max_tokens: int | None = None) -> Program:
     """The answer of the longest of n samples: what first finish is compared with."""
+    whole("n", n)
 
     def program(query: Query, llm: LLM) -> Steps:
         calls = [llm.sample(query, pool=solver, max_tokens=max_tokens) for _ in range(n)]
@@ -126,6 +134,8 @@ def shortest_majority(
 
     Source: Hassid et al., "Don't Overthink it", short-m@k, arXiv:2505.17813.
     """
+    whole("m", m)
+    whole("n", n, m)
 
     def program(query: Query, llm: LLM) -> Steps:
         calls = [llm.sample(query, pool=solver, max_tokens=max_tokens) for _ in range(n)]
@@ -150,6 +160,8 @@ def budget_forcing(
     told to wait and looks at its answer again, as a round of revision, as long as rounds and budget last.
     Source: Muennighoff et al., "s1: simple test-time scaling", arXiv:2501.19393.
     """
+    whole("max_tokens", max_tokens)
+    whole("probe_tokens", probe_tokens)
 
     def program(query: Query, llm: LLM) -> Steps:
         call = yield llm.sample(query, pool=solver, max_tokens=max_tokens)
@@ -174,6 +186,8 @@ def rejection_by_length(*, max_tokens: int = 8192, tries: int = 8, solver: PoolN
 
     Source: Muennighoff et al., arXiv:2501.19393, whose figure has accuracy fall as the budget grows.
     """
+    whole("max_tokens", max_tokens)
+    whole("tries", tries)
 
     def program(query: Query, llm: LLM) -> Steps:
         for _ in range(tries):
@@ -191,6 +205,7 @@ def sequential_until_accepted(*, n: int = 8, verifier: Judge = ORACLE, solver: P
     With an imperfect verifier accuracy has a ceiling, and may fall with n (Stroebl et al., "Inference
     Scaling fLaws", arXiv:2411.17501). Without an accepted sample there is no answer.
     """
+    whole("n", n)
 
     def program(query: Query, llm: LLM) -> Steps:
         for _ in range(n):
