@@ -116,7 +116,7 @@ def continuous_batching(
     peakedness = _peakedness(law, rate_per_s, n, step_s, bare_s, arrival_scv)
     share, _ = occupancy(births, steps, step_s, limit, peakedness)
     n_most = n[prompts_per_s > rate_per_s / 0.95].max(initial=1.0)
-    nodes = np.unique(np.concatenate([[0.0], np.interp(_NODES, np.cumsum(share), n).round().clip(0, n_most)]))
+    nodes = np.unique(np.concatenate([[0.0], np.interp(_NODES, np.cumsum(share), n).round().clip(1, n_most)]))
     backlog = prompt_backlog(cost, law, nodes, rate_per_s, budget)
     busy = nodes > 0
     step_s *= np.interp(n, nodes[busy], backlog.mean_s[busy] / np.interp(nodes[busy], n, step_s))
@@ -189,7 +189,7 @@ def _peakedness(
     rho = min(max(1 - float(np.interp(at, n, bare_s) / np.interp(at, n, step_s)), 0.0), 0.95)
     scv = float(law.prompt.var()) / law.mean_prompt**2
     clusters = (1 + rho**2 * scv) / (1 - rho) ** 2
-    return 1 + (arrival_scv * clusters - 1) * law.alike
+    return max(1 + (arrival_scv * clusters - 1) * law.alike, 0.1)
 
 
 def _context_share(cost: StepCost, law: Lengths, decoding: float, budget: int) -> float:
