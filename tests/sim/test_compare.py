@@ -234,3 +234,11 @@ def test_a_narrow_terminal_still_names_every_cell(width: int) -> None:
     table = out.getvalue().split("Against the first")[0]
     assert table.count("qwen3-14b") >= 8
     assert max(map(len, table.splitlines())) <= width
+
+
+def test_what_rounding_leaves_of_equal_figures_is_no_difference() -> None:
+    from foretell.sim.cli.comparison_tables import _change
+    from foretell.sim.intervals import Estimate
+
+    assert _change("accuracy", Estimate(1.1e-16, -0.1, 0.1)).plain == "+0 points (−10 to +10)"
+    assert _change("accuracy", Estimate(0.01, -0.1, -1e-15)).plain == "+1 points (−10 to +0)"

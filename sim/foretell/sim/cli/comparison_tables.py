@@ -202,6 +202,7 @@ def _change(key: str, found: Estimate) -> Text:
         return Text("–")
 
     def signed(value: float) -> str:
+        value = 0.0 if abs(value) < 1e-9 else value  # what is left of equal figures
         text = f"{abs(value) * 100:.2g}" if key == "accuracy" else _shown(key)[0](abs(value))
         return ("+" if value >= 0 else "−") + text
 
