@@ -16,6 +16,7 @@ import pytest
 
 from foretell.sim import Scenario, forecast
 from foretell.sim import sweeping as module
+from foretell.sim.comparing import simulated
 from foretell.sim.journal import open_journal
 from foretell.sim.sweeping import Sweep, sweep
 from foretell.sim.sweeping_key import point_key
@@ -87,13 +88,12 @@ def test_points_of_a_journal_are_not_run_again(
     whole: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran: list[Any] = []
-    real = module.simulated
 
     def counted(cell: Any) -> Any:
         ran.append(tuple(cell.changes.values()))
         if len(ran) == 3:
             raise KeyboardInterrupt
-        return real(cell)
+        return simulated(cell)
 
     monkeypatch.setattr(module, "_METHOD", {"simulate": counted})
     journal = tmp_path / "journal.jsonl"

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from foretell.sim.presets import EngineSettings
     from foretell.sim.scenario import Pool, ReplicaGroup, Scenario, Workload
     from foretell.sim.simulation import Run, simulate
+    from foretell.sim.sweeping import Sweep, sweep
 
 __all__ = [
     "Comparison",
@@ -22,10 +23,12 @@ __all__ = [
     "ReplicaGroup",
     "Run",
     "Scenario",
+    "Sweep",
     "Workload",
     "compare",
     "forecast",
     "simulate",
+    "sweep",
 ]
 
 _HOMES = {
@@ -37,10 +40,12 @@ _HOMES = {
     "ReplicaGroup": "scenario",
     "Run": "simulation",
     "Scenario": "scenario",
+    "Sweep": "sweeping",
     "Workload": "scenario",
     "compare": "comparing",
     "forecast": "forecasting",
     "simulate": "simulation",
+    "sweep": "sweeping",
 }
 
 

@@ -58,18 +58,23 @@ def _chosen(sweep: Sweep, figures: Sequence[str]) -> list[str]:
 def _table(sweep: Sweep, figures: Sequence[str]) -> Table:
     goals = bool(sweep.scenario.objectives)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for title in field_titles(sweep.paths):
+    paths = [path for path in sweep.paths if _varies(sweep, path)] or list(sweep.paths)
+    for title in field_titles(paths):
         table.add_column(title.replace("_", " "), overflow="fold")
     for title in [*(["meets"] if goals else []), *map(_title, figures)]:
         table.add_column(title.replace(" ", "\n"), justify="right", no_wrap=True)
     for row in sweep.rows[:_ROWS]:
-        cells: list[str | Text] = [row.labels.get(path, "–") for path in sweep.paths]
+        cells: list[str | Text] = [row.labels.get(path, "–") for path in paths]
         if row.reason:
             table.add_row(*cells, Text("failed", style="red"))
             continue
         cells += [_meets(row)] if goals else []
         table.add_row(*cells, *(figure_cell(name, row.figure(name), True) for name in figures))
     return table
+
+
+def _varies(sweep: Sweep, path: str) -> bool:
+    return any(row.labels.get(path) != sweep.rows[0].labels.get(path) for row in sweep.rows)
 
 
 def _title(name: str) -> str:
