@@ -57,7 +57,7 @@ def render(summary: Mapping[str, Any]) -> str:
         "<h2>Rules</h2>",
         f"<ul>{rules}</ul>",
         "<h2>Claims</h2>",
-        table(heads, rows, "Claims of papers and what foretell says"),
+        table(heads, rows, "Claims of papers and what foretell says", "text"),
     ]
     return document("foretell beside papers", "".join(parts))
 
