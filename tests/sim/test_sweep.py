@@ -16,6 +16,7 @@ import pytest
 
 from foretell.sim import Scenario, forecast
 from foretell.sim import sweeping as module
+from foretell.sim.analytic import analyse
 from foretell.sim.comparing import simulated
 from foretell.sim.journal import open_journal
 from foretell.sim.sweeping import Sweep, sweep
@@ -95,7 +96,7 @@ def test_points_of_a_journal_are_not_run_again(
             raise KeyboardInterrupt
         return simulated(cell)
 
-    monkeypatch.setattr(module, "_METHOD", {"simulate": counted})
+    monkeypatch.setattr(module, "METHOD", {"simulate": counted})
     journal = tmp_path / "journal.jsonl"
     with pytest.raises(KeyboardInterrupt):
         sweep(scenario(), processes=1, journal=journal)
@@ -161,6 +162,18 @@ def test_a_killed_process_is_replaced(tmp_path: Path) -> None:
 def test_processes_that_always_die_end_the_sweep() -> None:
     with pytest.raises(ValueError, match="killed again and again, with 2 points to go"):
         list(in_processes(die, {0: 0, 1: 1}, 2))
+
+
+def test_closed_form_is_that_of_the_queueing_models() -> None:
+    asked = swept(workload__arrivals__rate_per_s=[2, 40, 4000]).replace(objectives={"ttft_p99": "<= 100 ms"})
+    rows = sweep(asked, method="closed_form", processes=1).rows
+    for row in rows:
+        alone = analyse(asked.replace(sweep={}, **row.changes)).figures
+        assert set(alone) == set(row.record["figures"])
+        for name, value in alone.items():
+            assert row.record["figures"][name]["value"] == (value if math.isfinite(value) else None)
+    assert [row.record["met"] for row in rows] == [True, True, False]  # the last is far beyond the capacity
+    assert rows[2].record["figures"]["ttft_p99_s"]["value"] is None
 
 
 def test_what_cannot_be_deployed_keeps_its_reason() -> None:

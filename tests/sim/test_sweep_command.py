@@ -197,6 +197,14 @@ def test_a_cluster_that_loses_a_worker_gives_the_same_table(file: Path, whole: t
     assert printed == whole[1]
 
 
+def test_without_the_extra(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    result = cli(file, "--dask", "tcp://127.0.0.1:9", "--output", file.parent / "out")
+    assert result.exit_code == 2
+    assert result.output == "foretell: error: dask: is not installed; pip install 'foretell[dask]'\n"
+    assert list(file.parent.iterdir()) == [file]
+
+
 @needs_dask
 @pytest.mark.slow
 def test_no_cluster_there(file: Path) -> None:
@@ -272,6 +280,13 @@ def test_bad_input_is_one_line_and_writes_nothing(file: Path, flags: list[str], 
     assert message in result.output
     assert result.output.count("\n") == 1
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_closed_form_has_no_intervals_to_explain(file: Path) -> None:
+    result = cli(file, "--method", "closed_form", "--processes", "1")
+    assert result.exit_code == 0, result.output
+    assert "Closed form" in result.output and "Below a figure" not in result.output
+    assert "Below a figure" in cli(file, "--processes", "1").output
 
 
 def test_no_point_at_all(file: Path) -> None:

@@ -17,13 +17,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from foretell.sim.comparing import METHODS, Compared, estimated, simulated
 from foretell.sim.comparing_grid import Cell, label
 from foretell.sim.comparing_records import outcome_dict
 from foretell.sim.intervals import Estimate
 from foretell.sim.journal import Record, open_journal
 from foretell.sim.scenario import Scenario
 from foretell.sim.sweeping_key import point_key
+from foretell.sim.sweeping_methods import METHOD
 from foretell.sim.sweeping_points import sweep_points
 from foretell.sim.sweeping_workers import in_processes, on_executor
 
@@ -119,7 +119,7 @@ def sweep(
 
     Args:
         scenario: with a `sweep` section.
-        method: "simulate" runs each point; "closed_form" estimates it, where there is one (`estimate`).
+        method: "simulate" runs each point, "closed_form" computes it (`sweeping_methods`).
         sample: draw so many points instead of taking every combination.
         sampler: "latin_hypercube" or "sobol".
         figures: names that points must have; the first forecast without one of them ends the sweep.
@@ -134,8 +134,8 @@ def sweep(
             used, or a worker that has another foretell or other files than we; one line.
 
     """
-    if method not in METHODS:
-        raise ValueError(f"method: {method!r} is not {' or '.join(METHODS)}")
+    if method not in METHOD:
+        raise ValueError(f"method: {method!r} is not {' or '.join(METHOD)}")
     cells = sweep_points(scenario, sample=sample, sampler=sampler)
     tasks = [_Task(point_key(cell.scenario, method), method, cell) for cell in cells]
     with contextlib.ExitStack() as stack:
@@ -169,16 +169,13 @@ class _Task:
     cell: Cell
 
 
-_METHOD: Mapping[str, Callable[[Cell], Compared]] = {"simulate": simulated, "closed_form": estimated}
-
-
 def _run(task: _Task) -> Record:
     if point_key(task.cell.scenario, task.method) != task.key:
         raise ValueError(
             "sweep: a worker has another version of foretell, of its packages or of the scenario's files "
             "than this machine; install the same, and give files by paths that lead to the same content"
         )
-    return outcome_dict(_METHOD[task.method](task.cell))
+    return outcome_dict(METHOD[task.method](task.cell))
 
 
 def _results(

@@ -112,7 +112,7 @@ def _legend(sweep: Sweep) -> list[str]:
     n = sweep.scenario.replications
     if sweep.method == "closed_form":
         lines.append("Closed form of an endless run, queues in the mean; overloaded points have no latency.")
-    if n > 1 and told:
+    if any(each["low"] is not None for row in sweep.rows for each in row.record["figures"].values()):
         of = "the models' and profiles' own errors" if sweep.method == "closed_form" else "one run"
         lines.append(f"Below a figure: {of} in 9 of 10 cases, from {n} replications.")
     common = [note for note in told[0] if all(note in notes for notes in told)] if told else []
