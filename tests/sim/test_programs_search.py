@@ -65,14 +65,19 @@ def test_program_and_chain_agree(name: str, task: Outcomes, verifier: Verifier) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verifier", [FAIR, ALIKE], ids=["independent", "alike"])
+@pytest.mark.parametrize(
+    ("verifier", "n", "apart"),
+    [(FAIR, 100_000, 0.005), (ALIKE, 40_000, 0.0075)],
+    ids=["independent", "alike"],
+)
 @pytest.mark.parametrize("name", PAIRS)
-def test_within_half_a_point_at_100_000_queries(name: str, verifier: Verifier) -> None:
+def test_within_half_a_point_at_100_000_queries(name: str, verifier: Verifier, n: int, apart: float) -> None:
+    """Three standard errors, where errors go together and queries are fewer."""
     task = Outcomes(
         "task", "model", Difficulty(0.5, 0.6, 0.1), Lengths(140, 0.3, 0.3, 0.4), step_tokens=100.0
     )
     program, form = PAIRS[name](verifier, 4, 2)
-    assert run(program, task, n=100_000).accuracy == pytest.approx(form(task).accuracy, abs=0.005)
+    assert run(program, task, n=n).accuracy == pytest.approx(form(task).accuracy, abs=apart)
 
 
 def test_one_solution_step_by_step_is_one_sample() -> None:
