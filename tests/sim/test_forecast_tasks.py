@@ -125,6 +125,8 @@ def test_few_problems_widen_the_interval_of_accuracy() -> None:
         ({"strategy": {"name": "single"}}, "pools.judge: strategy single does not call it; drop it"),
         ({"strategy": {"name": "disaggregated"}}, "strategy.name: disaggregated takes no task yet"),
         ({"workload.lengths": "sharegpt"}, "workload.lengths: task math-500 says what is asked"),
+        ({"strategy.max_tokens": 0}, "strategy.max_tokens: 0 leaves no room for an answer"),
+        ({"objectives": {"accuracy": ">= 80"}}, "objectives.accuracy: '80' is more than all; write it as 0.95"),
         ({"workload.deadline_s": -1}, "workload.deadline_s: -1.0 is not a finite number > 0"),
         ({"client": "local"}, "client"),
     ],
@@ -137,7 +139,7 @@ def test_what_is_wrong_is_told_in_one_line(changes: dict[str, Any], message: str
 
 
 def test_the_command_line_asks_for_a_task(tmp_path: Path) -> None:
-    flags = ["forecast", "--model", "qwen2.5-7b", "--hardware", "h100-sxm", "--request-rate", "1"]
+    flags = ["forecast", "--model", "llama-3.1-8b", "--hardware", "h100-sxm", "--request-rate", "1"]
     flags += ["--task", "gsm8k", "--strategy", "self_consistency:n=3", "--num-prompts", "30"]
     flags += ["--replications", "2", "--json", "--output", str(tmp_path / "out")]
     done = CliRunner().invoke(main, flags, standalone_mode=False)
@@ -149,7 +151,7 @@ def test_the_command_line_asks_for_a_task(tmp_path: Path) -> None:
     assert len(lines) == 31
 
 
-@pytest.mark.parametrize("name", ["self_consistency", "gsm8k", "gsm8k/qwen2.5-7b"])
+@pytest.mark.parametrize("name", ["self_consistency", "gsm8k", "gsm8k/llama-3.1-8b"])
 def test_what_is_bundled_can_be_looked_at(name: str) -> None:
     done = CliRunner().invoke(main, ["show", name], standalone_mode=False)
     assert done.exception is None

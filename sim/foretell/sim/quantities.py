@@ -51,6 +51,8 @@ def parse_quantity(text: str, kind: str, where: str, *, bare_unit: str | None = 
         raise ValueError(f"{where}: {text.strip()!r} {problem}; write it as {_EXAMPLES[kind]}")
     if not math.isfinite(number) or number < 0:
         raise ValueError(f"{where}: {text.strip()!r} is not a finite {kind} >= 0")
+    if kind == "share" and number * units[unit] > 1:
+        raise ValueError(f"{where}: {text.strip()!r} is more than all; write it as {_EXAMPLES[kind]}")
     return number * units[unit]
 
 

@@ -80,7 +80,7 @@ ROWS = [
     ),
     _row(
         "accuracy from which 14B is better than 4B",
-        "0.31",
+        "31%",
         "level",
         31.2,
         "%",
@@ -91,7 +91,7 @@ ROWS = [
     ),
     _row(
         "accuracy from which 32B is better than 14B",
-        "0.80",
+        "80%",
         "level",
         79.7,
         "%",

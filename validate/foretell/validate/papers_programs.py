@@ -17,7 +17,7 @@ LARGE, SMALL = PoolName("large"), PoolName("small")
 
 def _hawkeye(effort: float) -> Found:
     pools = {"large": served("qwen2.5-32b", "h100-sxm"), "small": served("qwen2.5-7b", "h100-sxm")}
-    profiles = {"large": load_outcomes("gsm8k", "qwq-32b"), "small": load_outcomes("gsm8k", "qwen2.5-7b")}
+    profiles = {"large": load_outcomes("gsm8k", "qwq-32b"), "small": load_outcomes("gsm8k", "llama-3.1-8b")}
     whole, short = (
         run_programs(program, pools, profiles, n_queries=max(round(1500 * effort), 50), seed=5)
         for program in (single(solver=LARGE), hawkeye(large=LARGE, small=SMALL))

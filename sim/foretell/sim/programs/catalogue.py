@@ -186,6 +186,8 @@ def arguments(
     for key, parameter in signature.parameters.items():
         if key in given:
             made[key] = _value(given[key], hints.get(key, Any), f"{where}.{key}", pools)
+            if key == "max_tokens" and made[key] == 0:
+                raise ValueError(f"{where}.max_tokens: 0 leaves no room for an answer; give at least 1")
         elif parameter.default is inspect.Parameter.empty:
             raise ValueError(f"{where}.{key}: missing; {name} takes it")
         else:
