@@ -129,10 +129,17 @@ def _engine(part: EnginePart, load: Load, engines: int, router: str) -> _Solved:
     if rate >= most.rate_per_s:
         return _Solved(rate, law, rejected, most, None)
     stay_s = law.decode_steps * most.step_s
-    scv = load.variability(stay_s)
-    # In turn, every engine sees sums of gaps; at random, a thinned process.
-    scv = scv / engines if router in _IN_TURN else 1 + (scv - 1) / engines
-    return _Solved(rate, law, rejected, most, continuous_batching(part.cost, law, limits, rate, scv, most))
+    gaps, long = (_shared(scv, engines, router) for scv in (load.scv, load.variability(stay_s)))
+    queue = continuous_batching(part.cost, law, limits, rate, gaps, long, most)
+    return _Solved(rate, law, rejected, most, queue)
+
+
+def _shared(scv: float, engines: int, router: str) -> float:
+    """Variability of the arrivals at one of so many engines.
+
+    In turn, an engine sees sums of gaps, exactly for independent gaps; at random, a thinned process.
+    """
+    return scv / engines if router in _IN_TURN else 1 + (scv - 1) / engines
 
 
 def _latencies(

@@ -78,6 +78,7 @@ def continuous_batching(
     limits: EngineLimits,
     rate_per_s: float,
     arrival_scv: float = 1.0,
+    dispersion: float | None = None,
     most: Saturated | None = None,
 ) -> ContinuousBatching:
     """Solve an engine with continuous batching at a load.
@@ -88,6 +89,7 @@ def continuous_batching(
         limits: of the engine.
         rate_per_s: requests a second.
         arrival_scv: squared coefficient of variation of the gaps between arrivals; 1 for Poisson.
+        dispersion: variance over mean of the arrivals during a request's stay; as `arrival_scv` when None.
         most: what `saturated` gives, where it is known already.
 
     Raises:
@@ -113,7 +115,9 @@ def continuous_batching(
     step_s, bare_s, full_s = _mean_steps(cost, law, n, rate_per_s, budget)
     prompts_per_s = np.maximum(budget - n, 1.0) / law.mean_prompt / full_s
     births = np.minimum(rate_per_s, prompts_per_s)
-    peakedness = _peakedness(law, rate_per_s, n, step_s, bare_s, arrival_scv)
+    peakedness = _peakedness(
+        law, rate_per_s, n, step_s, bare_s, arrival_scv if dispersion is None else dispersion
+    )
     share, _ = occupancy(births, steps, step_s, limit, peakedness)
     n_most = n[prompts_per_s > rate_per_s / 0.95].max(initial=1.0)
     nodes = np.unique(np.concatenate([[0.0], np.interp(_NODES, np.cumsum(share), n).round().clip(1, n_most)]))
@@ -127,7 +131,7 @@ def continuous_batching(
     reading = law.held_scv * _context_share(cost, law, float((share * n).sum()), budget) ** 2
     filling = law.held_scv if most.bound_by == "kv_cache" else 0.0
     queued, line = occupancy(births, steps, step_s, limit, peakedness + filling)
-    variability = (arrival_scv + law.variability) / 2
+    variability = (1 + law.variability) / 2  # bursts are in the line already
     u = _lattice()
     row = law.drawn(u[:, 0], u[:, 7])
     prompt, gaps = law.prompt[row], law.output[row] - 1
@@ -142,6 +146,7 @@ def continuous_batching(
         limits,
         backlog,
         rate_per_s,
+        arrival_scv,
         full_s,
         found,
         prompt,
@@ -247,6 +252,7 @@ def _first_token(
     limits: EngineLimits,
     backlog: Backlog,
     rate_per_s: float,
+    arrival_scv: float,
     full_s: Array,
     others: npt.NDArray[np.int64],
     prompt: Array,
@@ -259,6 +265,19 @@ def _first_token(
     """
     node = _node(backlog, others)
     length = backlog.share * backlog.step_s
+    if arrival_scv != 1:
+        # Steps with prompts began soon after another arrival, which is less or more likely than at random.
+        near = _chance(rate_per_s * backlog.step_s, 1, arrival_scv)
+        length[:, 1:] *= (near / -np.expm1(-rate_per_s * backlog.step_s))[:, 1:]
+        # And of several prompts in a step, where arrivals keep apart there are fewer; the more the prompts
+        # vary, the more are its tokens one prompt's. (Bursts raise that without bound; they are left.)
+        come = rate_per_s * backlog.mean_s[:, None]
+        others_in_it = np.arange(length.shape[1]) * backlog.unit / law.mean_prompt - 1
+        spread = float((law.prompt**2).mean()) / law.mean_prompt**2
+        with_it = np.maximum(np.round(others_in_it / spread), 0.0)
+        for k in range(1, min(int(with_it.max()), 8) + 1 if arrival_scv < 1 else 1):
+            alike = with_it == k
+            length[:, alike] *= _chance(come, k, arrival_scv) / np.maximum(_chance(come, k, 1.0), 1e-300)
     at = _draw(length, node, u[:, 2])
     running = backlog.step_s[node, at]
     idle = (others == 0) & (at == 0)
@@ -274,11 +293,11 @@ def _first_token(
         chunk = np.minimum(np.ceil(left / backlog.unit).astype(np.int64), backlog.share.shape[1] - 1)
         planned = np.where(from_line | idle, 0.0, backlog.step_s[node, np.maximum(drawn, chunk)])
         left = np.maximum(left - room, 0.0)
-    ahead = left + _tokens(law, rate_per_s * past, u[:, 4], u[:, 6])
+    ahead = left + _tokens(law, rate_per_s * past, arrival_scv, u[:, 4], u[:, 6])
     total = ahead + prompt
     whole = np.maximum(np.ceil(total / room) - 1, 0.0)
     full_s = full_s[others]
-    behind = _tokens(law, rate_per_s * rest, u[:, 5], (u[:, 6] + 0.5) % 1.0)
+    behind = _tokens(law, rate_per_s * rest, arrival_scv, u[:, 5], (u[:, 6] + 0.5) % 1.0)
     behind += law.mean_prompt * rate_per_s * whole * full_s
     rest = rest + planned
     last = np.minimum(total - whole * room + behind, room)
@@ -291,7 +310,7 @@ def _first_token(
     )
     final = np.asarray(final, dtype=np.float64)
     left = np.maximum(total - whole * room + behind - room, 0.0)
-    left += law.mean_prompt * _poisson(rate_per_s * final, (u[:, 5] + u[:, 3]) % 1.0)
+    left += law.mean_prompt * _counts(rate_per_s * final, arrival_scv, (u[:, 5] + u[:, 3]) % 1.0)
     after = np.minimum(np.round(left / backlog.unit), backlog.share.shape[1] - 1).astype(np.int64)
     return rest + whole * full_s + final, after
 
@@ -343,22 +362,27 @@ def _draw(weights: Array, row: npt.NDArray[np.int64], u: Array) -> npt.NDArray[n
     return column
 
 
-def _tokens(law: Lengths, mean: Array, u: Array, v: Array) -> Array:
-    """Prompt tokens of a Poisson number of requests: the first of them drawn, the rest at their mean."""
-    count = _poisson(mean, u)
+def _tokens(law: Lengths, mean: Array, scv: float, u: Array, v: Array) -> Array:
+    """Prompt tokens of those who come near a request: the first of them drawn, the rest at their mean."""
+    count = _counts(mean, scv, u)
     first = law.prompt[(v * len(law.prompt)).astype(np.int64)]
     return np.where(count > 0, first + (count - 1) * law.mean_prompt, 0.0)
 
 
-def _poisson(mean: Array, u: Array) -> Array:
-    """Poisson counts by inversion, up to 40."""
-    term = np.exp(-np.minimum(mean, 700.0))
-    total, count = term.copy(), np.zeros_like(mean)
+def _counts(mean: Array, scv: float, u: Array) -> Array:
+    """Arrivals in a time after (or before) one of them, by inversion, up to 40; Poisson with scv 1."""
+    count = np.zeros_like(mean)
     for k in range(1, 41):
-        short = u > total
-        if not short.any():
+        more = u > 1 - _chance(mean, k, scv)
+        if not more.any():
             break
-        count += short
-        term = term * mean / k
-        total += term
+        count += more
     return count
+
+
+def _chance(mean: Array, k: int, scv: float) -> Array:
+    """That k arrivals or more follow one of them in a time in which `mean` are expected: gamma gaps."""
+    from scipy.special import gammainc
+
+    shape = 1 / max(scv, 1e-3)
+    return np.asarray(gammainc(k * shape, shape * mean), dtype=np.float64)

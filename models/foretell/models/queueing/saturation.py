@@ -76,7 +76,9 @@ def saturated(cost: StepCost, law: Lengths, limits: EngineLimits) -> Saturated:
     steps = max(law.decode_steps, 1e-6)
     chunks = 1.0 + max(law.mean_prompt / budget - 1, 0.0)
     held = law.held_tokens(chunks, limits.block_size)
-    slots, by_kv = float(limits.max_num_seqs), limits.kv_tokens / held
+    # What is left free is too little for the next prompt: the residual of one, in the mean.
+    free = float((law.prompt**2).mean()) / (2 * law.mean_prompt)
+    slots, by_kv = float(limits.max_num_seqs), max(limits.kv_tokens - free, held) / held
     limit, bound = (slots, "max_num_seqs") if slots <= by_kv else (max(by_kv, 1.0), "kv_cache")
     stay = steps + chunks + limits.async_scheduling
     decoding = limit * steps / stay
