@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -45,12 +46,12 @@ GRID: list[tuple[str, dict[str, Any], dict[str, Any]]] = [  # the program's fiel
         {"verifier": Verifier(completeness=0.95, soundness=0.7)},
     ),
     *(
-        (name, {"n": n, "verifier": figures}, {"verifier": Verifier(**figures)})
-        for name, n, figures in (
-            ("best_of_n", 6, {"auc": 0.8, "common": 0.5}),
-            ("best_of_n", 5, {"completeness": 0.8, "soundness": 0.7, "common": 0.6}),
-            ("sequential_until_accepted", 6, {"completeness": 0.9, "soundness": 0.7, "common": 0.6}),
-            ("sequential_until_accepted", 6, {"auc": 0.8, "common": 0.5}),
+        (name, {"n": n, "verifier": asdict(verifier)}, {"verifier": verifier})
+        for name, n, verifier in (
+            ("best_of_n", 6, Verifier(auc=0.8, common=0.5)),
+            ("best_of_n", 5, Verifier(completeness=0.8, soundness=0.7, common=0.6)),
+            ("sequential_until_accepted", 6, Verifier(completeness=0.9, soundness=0.7, common=0.6)),
+            ("sequential_until_accepted", 6, Verifier(auc=0.8, common=0.5)),
         )
     ),
 ]
