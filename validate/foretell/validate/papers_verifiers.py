@@ -54,9 +54,8 @@ def _best_samples(humaneval: float, first_reward: float, cost: float, _: float) 
     return Found(
         float(found),
         why="one soundness for all problems makes further samples of a hard one as likely false positives "
-        "as the "
-        "first; the authors' come from the few problems whose tests are weak, so that sampling on pays for "
-        "longer",
+        "as the first; the authors' come from the few problems whose tests are weak, so that sampling on "
+        "pays for longer (as a verifier's `common` errors have it)",
         beside={"right samples": right, "soundness": soundness},
     )
 
