@@ -87,12 +87,17 @@ def test_special_cases_meet() -> None:
         assert kingman_bound_s(0.8, 1.0, 1.0, scv) >= exact
 
 
-def test_mdc_against_tables() -> None:
-    """E[W] of M/D/c in service times: the classic tables of Hillier and Yu, by way of Tijms (1994)."""
-    # M/D/1 exactly ρ/(2(1 − ρ)); for c = 2, ρ = 0.8: M/M/2 waits 1.7778, M/D/2 about half.
-    assert mgc(0.8, 1.0, 0.0, 1).wait_s == pytest.approx(2.0)
-    two = mgc(1.6, 1.0, 0.0, 2).wait_s
-    assert 0.5 < two / mmc(1.6, 1.0, 2).wait_s < 0.53
+def test_fixed_service_waits_about_half_as_long() -> None:
+    """M/D/c between half of M/M/c, its heavy-traffic limit, and M/M/c itself at no load."""
+    for servers in (2, 8):
+        shares = [mgc(rho * servers, 1.0, 0.0, servers).wait_s for rho in (0.3, 0.6, 0.9, 0.99)]
+        shares = [
+            w / mmc(rho * servers, 1.0, servers).wait_s
+            for w, rho in zip(shares, (0.3, 0.6, 0.9, 0.99), strict=True)
+        ]
+        assert shares == sorted(shares, reverse=True)
+        assert shares[-1] == pytest.approx(0.5, abs=0.01)
+        assert shares[0] <= 1
 
 
 @pytest.mark.parametrize("scv", [0.25, 1.0, 2.0])

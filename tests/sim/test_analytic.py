@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from foretell.models import AffineCost, StepCost
 from foretell.models.queueing import Lengths, continuous_batching, saturated
-from foretell.sim import EngineConfig, Scenario, simulate
+from foretell.sim import EngineConfig, Scenario, Workload, simulate
 from foretell.sim.analytic import METHOD, analyse, limits_of_engine
 from foretell.sim.analytic_load import load_of
 from foretell.sim.metrics import e2e_s, tpot_s, ttft_s
@@ -219,6 +220,17 @@ def test_bursts_spread_the_latencies(arrivals: dict[str, Any], wider: int) -> No
     calm = analyse(scenario).figures["e2e_std_s"]
     other = analyse(scenario.replace(**{"workload.arrivals": arrivals})).figures["e2e_std_s"]
     assert wider * (other - calm) > 0.1 * calm
+
+
+def test_a_trace_has_the_rate_and_lengths_of_its_rows(tmp_path: Path) -> None:
+    rows = [f"{0.1 * i:.1f},400,50" for i in range(200)]
+    path = tmp_path / "trace.csv"
+    path.write_text("\n".join(["arrival_s,prompt_tokens,output_tokens", *rows]), encoding="utf-8")
+    load = load_of(Workload(trace=str(path)))
+    assert load.rate_per_s == pytest.approx(10.0)
+    assert load.scv == pytest.approx(0.0, abs=1e-9)
+    scenario = Scenario.from_dict({"workload": {"trace": str(path)}, "pools": SCENARIO["pools"]})
+    assert analyse(scenario).figures["output_throughput_tps"] == pytest.approx(500.0)
 
 
 @pytest.mark.parametrize(

@@ -67,8 +67,9 @@ def load_of(workload: Workload) -> Load:
         scv = float(gaps.var() / gaps.mean() ** 2)
         notes.append("arrivals of the trace: taken as steady, at their mean rate and variability of the gaps")
         prompt, output = trace.prompt_tokens, trace.output_tokens
-        if trace.segments is not None if hasattr(trace, "segments") else False:
-            notes.append("prefixes: hits of a prefix cache are left out; prompts are computed whole")
+        for name, field in _COLUMNS.items():
+            if getattr(trace, field) is not None:
+                notes.append(_LEFT_OUT[name])
         return Load(prompt.astype(float), output.astype(float), rate, scv, None, tuple(notes))
     from foretell.traces.spec import arrivals_from_spec, lengths_from_spec
 
@@ -96,6 +97,8 @@ def load_of(workload: Workload) -> Load:
     return Load(prompt.astype(float), output.astype(float), rate, scv, modulation, tuple(notes))
 
 
+_COLUMNS = {"prefixes": "segments", "sessions": "session", "priorities": "priority"}
+"""What of a trace stands for these parts of a description."""
 _LEFT_OUT = {
     "prefixes": "prefixes: hits of a prefix cache are left out; prompts are computed whole",
     "sessions": "sessions: turns are taken as requests of their own, without the history in their prompts",
