@@ -69,7 +69,7 @@ def analyse(scenario: Scenario, load: Load | None = None, deployment: Deployment
     if scenario.workload.task is not None or not isinstance(scenario.plan, Single):
         raise ValueError("strategy: the queueing models cover single calls without a task; simulate this one")
     load = load_of(scenario.workload) if load is None else load
-    context = float((load.prompt + load.output / 2).mean())
+    context = float((load.law.prompt + load.law.output / 2).mean())
     deployment = deploy(scenario.pool, context) if deployment is None else deployment
     engines = len(deployment.engines)
     solved = [_engine(part, load, engines, deployment.router) for part in deployment.parts]

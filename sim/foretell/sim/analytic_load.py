@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from foretell.models.queueing import Lengths, mmpp_scv
 from foretell.sim.config import EngineConfig
@@ -24,7 +23,7 @@ class Load:
     """A workload in steady state.
 
     Attributes:
-        prompt, output: a sample of the lengths, shape (k,), equal weights.
+        law: a sample of the lengths.
         rate_per_s: mean rate of requests.
         scv: squared coefficient of variation of the gaps between arrivals.
         modulation: (rates_per_s, sojourns_s) of an MMPP, whose variability depends on the time looked at.
@@ -32,8 +31,7 @@ class Load:
 
     """
 
-    prompt: npt.NDArray[np.float64]
-    output: npt.NDArray[np.float64]
+    law: Lengths
     rate_per_s: float
     scv: float
     modulation: tuple[tuple[float, ...], tuple[float, ...]] | None
@@ -70,7 +68,7 @@ def load_of(workload: Workload) -> Load:
         for name, field in _COLUMNS.items():
             if getattr(trace, field) is not None:
                 notes.append(_LEFT_OUT[name])
-        return Load(prompt.astype(float), output.astype(float), rate, scv, None, tuple(notes))
+        return Load(Lengths(prompt.astype(float), output.astype(float)), rate, scv, None, tuple(notes))
     from foretell.traces.spec import arrivals_from_spec, lengths_from_spec
 
     spec = description(workload)
@@ -94,7 +92,7 @@ def load_of(workload: Workload) -> Load:
             tuple(r * workload.rate_scale for r in rates),
             tuple(s / workload.rate_scale for s in stays),
         )
-    return Load(prompt.astype(float), output.astype(float), rate, scv, modulation, tuple(notes))
+    return Load(Lengths(prompt.astype(float), output.astype(float)), rate, scv, modulation, tuple(notes))
 
 
 _COLUMNS = {"prefixes": "segments", "sessions": "session", "priorities": "priority"}
@@ -127,12 +125,15 @@ def lengths_of(load: Load, config: EngineConfig) -> tuple[Lengths, float]:
         ValueError: it rejects all of them.
 
     """
-    total = np.minimum(load.prompt + load.output, config.max_model_len)
-    served = (load.prompt < config.max_model_len) & (total <= config.most_tokens)
+    law = load.law
+    total = np.minimum(law.prompt + law.output, config.max_model_len)
+    served = (law.prompt < config.max_model_len) & (total <= config.most_tokens)
+    if served.all() and np.array_equal(total, law.prompt + law.output):
+        return law, 0.0
     if not served.any():
         raise ValueError(
             "no request can be served: all need more than max_model_len or the KV cache allows; raise "
             "max_model_len or num_gpu_blocks"
         )
-    law = Lengths(load.prompt[served], (total - load.prompt)[served])
-    return law, 1 - float(served.mean())
+    cut = Lengths(law.prompt[served], (total - law.prompt)[served])
+    return cut, 1 - float(served.mean())
