@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping
@@ -257,7 +258,7 @@ def _value(value: Any, hint: Any, where: str, pools: Collection[str]) -> Any:
     for kind, wanted in (
         (bool, "true or false"),
         (int, "a whole number"),
-        (float, "a number"),
+        (float, "a finite number"),
         (str, "text"),
     ):
         if kind in members:
@@ -268,7 +269,7 @@ def _value(value: Any, hint: Any, where: str, pools: Collection[str]) -> Any:
                 raise ValueError(f"{where}: {value!r} is not {wanted}")
             if kind is int and value < 0:
                 raise ValueError(f"{where}: {value!r} is not >= 0")
-            if value != value:
+            if kind is float and not math.isfinite(value):
                 raise ValueError(f"{where}: {value!r} is not {wanted}")
             return float(value) if kind is float else value
     if any(typing.get_origin(member) is tuple for member in members) and not isinstance(value, list | tuple):
