@@ -145,6 +145,7 @@ def test_same_batches_and_times_of_fixed_scenarios(first: int) -> None:
     assert {feature: count for feature, count in reached.items() if count < 30} == {}
 
 
+@pytest.mark.slow
 def test_same_batches_and_times_of_large_scenarios() -> None:
     """Up to 120 calls and 320 blocks: long decodes between the events."""
     reached = compare_seeds(range(100), LARGE)

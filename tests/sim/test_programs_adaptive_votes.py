@@ -101,6 +101,7 @@ def test_the_lead_is_the_posterior_of_a_beta() -> None:
         assert lead_is_sure(most, second, chance - 1e-9) and not lead_is_sure(most, second, chance + 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.systems(127)
 def test_rounds_go_on_until_a_round_agrees() -> None:
     """Where a revision always repairs, only a round that agrees on a wrong answer is lost."""

@@ -221,6 +221,7 @@ def test_knowledge_is_added_level_by_level() -> None:
     assert done.calls.mean() == pytest.approx(float(weight @ sum((1 - p) ** i for i in range(4))), rel=0.04)
 
 
+@pytest.mark.slow
 @pytest.mark.systems(17)
 def test_iterative_decoding_gains_with_the_verifier_s_quality() -> None:
     """IAD: rounds of feedback-led candidates; a blind verifier picks at random, a good one finds the best."""

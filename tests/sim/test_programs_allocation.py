@@ -25,6 +25,7 @@ def samples(estimate: Any) -> Any:
     return np.asarray(CHAINS)[np.searchsorted(LIMITS, estimate, side="right")]
 
 
+@pytest.mark.slow
 @pytest.mark.systems(12)
 def test_a_predictor_that_knows_gives_each_bin_its_samples() -> None:
     took = run(compute_optimal(easier=LIMITS, chains=CHAINS, rounds=(0, 0, 0)), OUTCOMES)
@@ -33,6 +34,7 @@ def test_a_predictor_that_knows_gives_each_bin_its_samples() -> None:
     agrees(took.right, beta_mean(lambda p: 1 - (1 - p) ** samples(p)), 1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.systems(12)
 def test_an_uncertain_predictor_mixes_the_bins() -> None:
     noise = 0.8

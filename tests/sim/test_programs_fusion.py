@@ -96,6 +96,7 @@ def test_rank_and_fuse(keep: int) -> None:
         assert done.accuracy > best + 0.01
 
 
+@pytest.mark.slow
 def test_debate_lets_the_majority_or_the_better_reader_win() -> None:
     solver = model("solver", 0.8, 0.8, answers=Answers(top_wrong_share=0.3))
     vote = closed.self_consistency(solver, n=5).accuracy
@@ -143,6 +144,7 @@ def test_archon_s_layers_each_add_what_they_should() -> None:
     assert {layer["layer"] for layer in LAYERS} == set(KINDS)
 
 
+@pytest.mark.slow
 def test_archon_of_rank_alone_is_best_of_n() -> None:
     layers = [{"layer": "generate", "n": 8}, {"layer": "rank", "keep": 1, "auc": 0.8}]
     done = run({"name": "archon", "layers": layers}, LONER, INSTANT, N)

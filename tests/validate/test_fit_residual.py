@@ -73,12 +73,14 @@ def groups(spread: float, noise: float = 0.02) -> tuple[list[MeasuredRow], Runs]
     return rows, Runs(10 * step, step, both[:, 0], both[:, 1], keys)
 
 
+@pytest.mark.slow
 def test_errors_are_standard_errors() -> None:
     rows, runs = groups(0.0)
     found = log_errors(mixed(runs), rows, RELATED["pair"])
     assert found == pytest.approx({"ttft": 0.02, "tpot": 0.02}, rel=0.2)
 
 
+@pytest.mark.slow
 def test_errors_are_wider_where_the_row_was_not_seen() -> None:
     rows, runs = groups(0.1)
     model = mixed(runs)

@@ -152,6 +152,7 @@ def test_without_noise_or_priors_against_them_nothing_moves() -> None:
     assert z == pytest.approx(model.mean, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_rows_that_are_left_out_have_no_say() -> None:
     """To the bit: whatever was measured there."""
     runs = synthetic()

@@ -97,6 +97,7 @@ def ape(variant: str, metric: str) -> float:
     return float(np.nanmedian(np.abs(lines[f"{metric}_predicted_s"] / lines[f"{metric}_s"] - 1)))
 
 
+@pytest.mark.slow
 def test_every_row_has_a_line_in_every_variant() -> None:
     lines = table()
     judged = [row.run.id for row in rows() if row.judged]
@@ -167,6 +168,7 @@ def test_a_summary_has_the_keys_that_were_asked_for() -> None:
     assert summary["other_backends"]["all"]["rows_predicted"] == 1
 
 
+@pytest.mark.slow
 def test_a_pairs_own_measurements_have_no_say_in_its_forecasts() -> None:
     """However far off they are; in the sample they have."""
     one, other = (validate_silicon(planted(factor)[::2], None, "curves") for factor in (1.0, 3.0))
