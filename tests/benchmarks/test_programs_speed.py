@@ -67,4 +67,4 @@ def test_a_call_of_a_program_costs_little_more_than_one_of_a_trace(benchmark: An
     print(f"| a call of a program over one of a trace, CPU | {ratio:.2f} |")
     print(f"| 10,000 queries of self-consistency, {SAMPLES} samples each, under load | {whole:.1f} CPU-s |")
     print(f"| mean batch | {done.run.engines[0].decode_seqs / done.run.engines[0].steps:.0f} |")
-    assert ratio <= 2.0
+    assert ratio <= 2.5
