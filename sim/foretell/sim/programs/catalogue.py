@@ -258,7 +258,7 @@ def _value(value: Any, hint: Any, where: str, pools: Collection[str]) -> Any:
     for kind, wanted in (
         (bool, "true or false"),
         (int, "a whole number"),
-        (float, "a finite number"),
+        (float, "a number"),
         (str, "text"),
     ):
         if kind in members:
@@ -269,7 +269,7 @@ def _value(value: Any, hint: Any, where: str, pools: Collection[str]) -> Any:
                 raise ValueError(f"{where}: {value!r} is not {wanted}")
             if kind is int and value < 0:
                 raise ValueError(f"{where}: {value!r} is not >= 0")
-            if kind is float and not math.isfinite(value):
+            if kind is float and math.isnan(value):
                 raise ValueError(f"{where}: {value!r} is not {wanted}")
             return float(value) if kind is float else value
     if any(typing.get_origin(member) is tuple for member in members) and not isinstance(value, list | tuple):

@@ -63,16 +63,19 @@ class ProgramDeployment(Deployment):
             drawn = {id(profile): profile for profile in profiles.values()}  # two pools may share one
             drawn = {key: profile.perturbed(rng) for key, profile in drawn.items()}
             profiles = {pool: drawn[id(profile)] for pool, profile in profiles.items()}
-        done = run_programs(
-            choose(self.strategy, list(pools)).program,
-            pools,
-            profiles,
-            arrival_s=trace.arrival_s,
-            concurrency=trace.concurrency,
-            deadline_s=self.deadline_s,
-            seed=seed,
-            progress=progress,
-        )
+        try:
+            done = run_programs(
+                choose(self.strategy, list(pools)).program,
+                pools,
+                profiles,
+                arrival_s=trace.arrival_s,
+                concurrency=trace.concurrency,
+                deadline_s=self.deadline_s,
+                seed=seed,
+                progress=progress,
+            )
+        except OverflowError as error:
+            raise ValueError(f"strategy: a parameter is too large ({error})") from None
         if not len(done.run):
             raise ValueError("strategy: its program calls no pool; there is nothing to forecast")
         return replace(done.run, queries=done)
