@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from foretell.sim.cli.options import COUNT, WHOLE
+from foretell.sim.cli.options import COUNT, WHOLE, json_option
 
 _BY = (
     "usd_per_query",
@@ -41,14 +41,7 @@ _BY = (
 @click.option("--seed", type=WHOLE)
 @click.option("--replications", type=COUNT, help="Runs of each cell. [default: the scenario's]")
 @click.option("--processes", type=COUNT, help="Processes to spread the cells over.")
-@click.option(
-    "--json",
-    "json_to",
-    is_flag=False,
-    flag_value="-",
-    metavar="[FILE]",
-    help="JSON to FILE, or instead of the table.",
-)
+@json_option
 @click.option(
     "--output", type=click.Path(path_type=Path), metavar="DIR", help="Folder for cells.csv and compare.json."
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from foretell.sim.cli.options import COUNT, POSITIVE, SECONDS, WHOLE, Number, engine_options
+from foretell.sim.cli.options import COUNT, POSITIVE, SECONDS, WHOLE, Number, engine_options, json_option
 
 _MODEL = [
     click.option("--model", help="Bundled model (`foretell list models`), or a path to a config.json."),
@@ -96,14 +96,7 @@ _ASK = [
     click.option("--processes", type=COUNT, help="Processes to spread them over."),
 ]
 _OUT = [
-    click.option(
-        "--json",
-        "json_to",
-        is_flag=False,
-        flag_value="-",
-        metavar="[FILE]",
-        help="JSON to FILE, or instead of the tables.",
-    ),
+    json_option,
     click.option(
         "--output", type=click.Path(path_type=Path), metavar="DIR", help="Folder for JSON and records."
     ),

@@ -96,3 +96,13 @@ def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
             options["type"] = kind
         function = click.option(flag, name, **options)(function)
     return function
+
+
+json_option = click.option(
+    "--json",
+    "json_to",
+    is_flag=False,
+    flag_value="-",
+    metavar="[FILE]",
+    help="JSON to FILE, or instead of the tables.",
+)

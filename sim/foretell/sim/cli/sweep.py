@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from foretell.sim.cli.options import COUNT, WHOLE
+from foretell.sim.cli.options import COUNT, WHOLE, json_option
 
 
 @click.command("sweep")
@@ -43,14 +43,7 @@ from foretell.sim.cli.options import COUNT, WHOLE
 @click.option("--replications", type=COUNT, help="Runs of each point. [default: the scenario's]")
 @click.option("--processes", type=COUNT, help="Processes to spread the points over. [default: one a core]")
 @click.option("--dask", metavar="ADDRESS", help="Run on a Dask cluster instead: tcp://HOST:PORT.")
-@click.option(
-    "--json",
-    "json_to",
-    is_flag=False,
-    flag_value="-",
-    metavar="[FILE]",
-    help="JSON to FILE, or instead of the table.",
-)
+@json_option
 @click.option(
     "--output",
     type=click.Path(path_type=Path),

@@ -11,7 +11,6 @@ from foretell.sim.programs.draws import RIGHT
 from foretell.sim.programs.llm import LLM, MAIN, Call, Judge, PoolName, Program, Query, Steps, every
 from foretell.sim.programs.sampling import ORACLE
 from foretell.sim.programs.tools import whole, within
-from foretell.sim.programs.traces import foresee
 
 
 def dynasor(
@@ -138,7 +137,7 @@ def infty_think(
     within("overhead", overhead, 0)
 
     def program(query: Query, llm: LLM) -> Steps:
-        trace = foresee(query, llm, solver)
+        trace = llm.foresee(query, solver)
         left = round(trace.tokens * (1 + overhead))
         carried = 0
         while True:

@@ -10,7 +10,7 @@ from foretell.sim.programs.llm import LLM, MAIN, Call, Judge, PoolName, Program,
 from foretell.sim.programs.sampling import ORACLE
 from foretell.sim.programs.staged import answer_of, stage
 from foretell.sim.programs.tools import whole, within
-from foretell.sim.programs.traces import foresee, profile_of, split, steps_of
+from foretell.sim.programs.traces import split, steps_of
 
 
 def eager(*, n: int = 8, peak_tokens: float = 1000.0, extra: int = 0, solver: PoolName = MAIN) -> Program:
@@ -33,7 +33,7 @@ def eager(*, n: int = 8, peak_tokens: float = 1000.0, extra: int = 0, solver: Po
     whole("extra", extra, 0)
 
     def program(query: Query, llm: LLM) -> Steps:
-        trace, unsure = foresee(query, llm, solver), 1 - chance(query, llm, solver)
+        trace, unsure = llm.foresee(query, solver), 1 - chance(query, llm, solver)
         said: list[tuple[Call, int | None]] = []
         text: Call | None = None
         at = 0
@@ -44,7 +44,7 @@ def eager(*, n: int = 8, peak_tokens: float = 1000.0, extra: int = 0, solver: Po
             text = llm.write(query, gap, pool=solver, after=text)
             yield text
             at += gap
-            other = trace if at >= trace.settled_at else foresee(query, llm, solver)
+            other = trace if at >= trace.settled_at else llm.foresee(query, solver)
             branch = llm.write(query, max(other.tokens - at, 1), pool=solver, after=text)
             said.append((branch, other.answer))
         last = llm.write(query, trace.tokens - at, pool=solver, after=text)
@@ -86,8 +86,8 @@ def mur(
     whole("candidates", candidates)
 
     def program(query: Query, llm: LLM) -> Steps:
-        trace, p = foresee(query, llm, solver), chance(query, llm, solver)
-        steps = steps_of(trace.tokens, profile_of(query, llm, solver).step_tokens)
+        trace, p = llm.foresee(query, solver), chance(query, llm, solver)
+        steps = steps_of(trace.tokens, llm.samples(solver).profile.step_tokens)
         flagged = [query.uniform() < triggered for _ in steps]
         m = sum(flagged)
         blamed = 1.0 if m == len(steps) else blame if m else 0.0
@@ -149,7 +149,7 @@ def scale(
     whole("candidates", candidates)
 
     def program(query: Query, llm: LLM) -> Steps:
-        trace, p = foresee(query, llm, solver), chance(query, llm, solver)
+        trace, p = llm.foresee(query, solver), chance(query, llm, solver)
         draws = [-math.log(query.uniform()) for _ in range(subproblems)]
         rated = [math.log(draw) + noise * query.normal() for draw in draws]
         slow = set(sorted(range(subproblems), key=lambda i: -rated[i])[:hard])

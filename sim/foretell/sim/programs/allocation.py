@@ -11,7 +11,7 @@ from foretell.sim.programs.hidden import WRONG, chance
 from foretell.sim.programs.llm import LLM, MAIN, Call, Judge, PoolName, Program, Query, Steps, every
 from foretell.sim.programs.sampling import ORACLE
 from foretell.sim.programs.tools import joined, one_of, side_by_side, whole, within
-from foretell.sim.programs.traces import foresee, profile_of, split
+from foretell.sim.programs.traces import split
 
 
 def compute_optimal(
@@ -131,7 +131,7 @@ def plan_and_budget(
     budgets = split(budget_tokens, [_SCHEDULES[schedule](at) for at in x])
 
     def program(query: Query, llm: LLM) -> Steps:
-        trace, settling = foresee(query, llm, solver), profile_of(query, llm, solver).settling
+        trace, settling = llm.foresee(query, solver), llm.samples(solver).profile.settling
         plan = llm.write(query, plan_tokens, pool=planner)
         yield plan
         need = [math.exp(-front * at + (spread * query.normal() if spread else 0.0)) for at in x]

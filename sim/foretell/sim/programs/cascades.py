@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from foretell.models.verifiers import Verifier
 from foretell.sim.programs.llm import LLM, MAIN, Call, Judge, PoolName, Program, Query, Steps, every
 from foretell.sim.programs.tools import whole, within
-from foretell.sim.programs.traces import foresee
 
 _JUDGE = Judge(MAIN, Verifier())
 
@@ -126,7 +125,7 @@ def hawkeye(*, large: PoolName, small: PoolName, chain_ratio: float = 0.35, carr
     within("carried", carried, 0, 1)
 
     def program(query: Query, llm: LLM) -> Steps:
-        full = foresee(query, llm, large)
+        full = llm.foresee(query, large)
         chain = llm.write(query, chain_ratio * full.tokens, pool=large)
         yield chain
         answer = llm.sample(query, pool=small, after=chain)

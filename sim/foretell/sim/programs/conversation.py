@@ -7,7 +7,6 @@ import math
 from foretell.sim.programs.hidden import WRONG
 from foretell.sim.programs.llm import LLM, MAIN, RIGHT, Call, PoolName, Program, Query, Steps
 from foretell.sim.programs.tools import whole, within
-from foretell.sim.programs.traces import foresee
 
 
 def chat(
@@ -131,7 +130,7 @@ def sleep_time(
         for number in range(questions):
             if number:
                 yield llm.wait(gap_s)
-            outcome = foresee(query, llm, solver)
+            outcome = llm.foresee(query, solver)
             foreseen = query.uniform() < predictable and notes is not None
             tokens = outcome.tokens * (1 - at_hand if foreseen else 1)
             extra = question_tokens + (context_tokens if notes is None else 0)
@@ -171,7 +170,7 @@ def packed(
     within("penalty", penalty, 0, 1)
 
     def program(query: Query, llm: LLM) -> Steps:
-        outcomes = [foresee(query, llm, solver) for _ in range(tasks)]
+        outcomes = [llm.foresee(query, solver) for _ in range(tasks)]
         if merged:
             total = sum(outcome.tokens for outcome in outcomes)
             call = llm.write(query, total, pool=solver, prompt_tokens=tasks * task_prompt_tokens)

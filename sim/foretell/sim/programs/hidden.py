@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from foretell.sim.programs.llm import LLM, Query
-from foretell.sim.programs.traces import profile_of
 
 WRONG = 1
 """The answer of what went wrong in a way that no profile tells apart."""
@@ -15,5 +14,4 @@ def chance(query: Query, llm: LLM, pool: str = "") -> float:
     Raises:
         ValueError: the pool has no outcome profile.
     """
-    profile_of(query, llm, pool)
-    return query.chance(pool or llm.first_pool)
+    return float(llm.samples(pool).chance[query.id])

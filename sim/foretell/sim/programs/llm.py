@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import simpy
 
 from foretell.models.verifiers import rate_given
 from foretell.sim.programs.calls import MAIN, Call, Judge, PoolName, Query, Steps
 from foretell.sim.programs.clock import Clock, Every, First
-from foretell.sim.programs.draws import RIGHT, Draws, Outcome
+from foretell.sim.programs.draws import RIGHT, Draws, Outcome, Samples
 
 if TYPE_CHECKING:
     from foretell.sim.programs.servers import Server
@@ -109,9 +109,7 @@ class LLM:
 
         """
         pool = pool or self.first_pool
-        number = query.sampled.get(pool, 0)
-        query.sampled[pool] = number + 1
-        outcome = self._samples(pool).outcome(query.id, number)
+        outcome = self.foresee(query, pool)
         length = outcome.tokens if max_tokens is None else min(outcome.tokens, max(int(max_tokens), 1))
         call = self._call(pool, after, prompt_tokens, length)
         call.outcome = outcome
@@ -143,7 +141,7 @@ class LLM:
             if call.position >= outcome.settled_at:
                 asked.answer, asked.confidence = outcome.answer, outcome.confidence
             else:
-                samples = self._samples(call.pool)
+                samples = self.samples(call.pool)
                 chance = samples.profile.guess_ratio * float(samples.chance[query.id])
                 guess = query.uniform()
                 asked.answer = RIGHT if guess < chance else samples.wrong(query.id, query.uniform())
@@ -203,11 +201,9 @@ class LLM:
         A wrong answer becomes right, or a right one wrong, at the profile's rates for that round; the
         revision is `tokens_ratio` times as long as a fresh sample; `prompt_tokens` new ones ask for it.
         """
-        query, samples = call.query, self._samples(call.pool)
+        query, samples = call.query, self.samples(call.pool)
         law = samples.profile.revision
-        number = query.sampled.get(call.pool, 0)
-        query.sampled[call.pool] = number + 1
-        fresh = samples.outcome(query.id, number)
+        fresh = self.foresee(query, call.pool)
         answer = call.answer
         u, v = query.uniform(), query.uniform()
         if answer == RIGHT:
@@ -238,7 +234,24 @@ class LLM:
         """The time [s]."""
         return float(self._run.clock.now)
 
-    def _samples(self, pool: str) -> Any:
+    def foresee(self, query: Query, pool: str = "") -> Outcome:
+        """The next sample of the pool's model to this query, without asking for it.
+
+        For strategies that have the text of one answer written by many calls. They may use its length as they
+        write it, and its answer at the end.
+        """
+        pool = pool or self.first_pool
+        samples, number = self.samples(pool), query.sampled.get(pool, 0)
+        query.sampled[pool] = number + 1
+        return samples.outcome(query.id, number)
+
+    def samples(self, pool: str = "") -> Samples:
+        """All samples of the pool's model, and its profile.
+
+        Raises:
+            ValueError: it has no outcome profile.
+        """
+        pool = pool or self.first_pool
         try:
             return self._run.draws.samples[pool]
         except KeyError:

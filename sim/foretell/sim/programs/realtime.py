@@ -7,7 +7,6 @@ import simpy
 from foretell.sim.programs.hidden import WRONG
 from foretell.sim.programs.llm import LLM, MAIN, Call, PoolName, Program, Query, Steps
 from foretell.sim.programs.tools import whole, within
-from foretell.sim.programs.traces import foresee
 
 
 def streaming(
@@ -98,7 +97,7 @@ def control_loop(
     within("stale", stale, 0, 1)
 
     def program(query: Query, llm: LLM) -> Steps:
-        outcome = foresee(query, llm, solver)
+        outcome = llm.foresee(query, solver)
         spoiled = False
         moving: simpy.Event | None = None
         for _ in range(chunks):

@@ -12,7 +12,7 @@ from itertools import pairwise
 from foretell.models.verifiers import Verifier
 from foretell.sim.programs.llm import LLM, MAIN, Call, Judge, PoolName, Program, Query, Steps, every
 from foretell.sim.programs.tools import whole, within
-from foretell.sim.programs.traces import foresee, profile_of, steps_of
+from foretell.sim.programs.traces import steps_of
 
 
 def spec_reason(
@@ -47,9 +47,9 @@ def spec_reason(
         raise ValueError("verifier: it gives scores; give completeness and soundness, for verdicts on steps")
 
     def program(query: Query, llm: LLM) -> Steps:
-        trace, fallback = foresee(query, llm, base), foresee(query, llm, draft)
+        trace, fallback = llm.foresee(query, base), llm.foresee(query, draft)
         derailed, text, written = False, None, 0
-        lengths = steps_of(trace.tokens, profile_of(query, llm, base).step_tokens)
+        lengths = steps_of(trace.tokens, llm.samples(base).profile.step_tokens)
         for depth, tokens in enumerate(lengths, 1):
             fine = query.uniform() < good
             step = llm.write(query, tokens * draft_ratio, pool=draft, after=text)
@@ -99,8 +99,8 @@ def lookahead(
     whole("ahead", ahead)
 
     def program(query: Query, llm: LLM) -> Steps:
-        trace = foresee(query, llm, base)
-        steps = steps_of(trace.tokens, profile_of(query, llm, base).step_tokens)
+        trace = llm.foresee(query, base)
+        steps = steps_of(trace.tokens, llm.samples(base).profile.step_tokens)
         text: Call | None = None
         while steps:
             own = [llm.write(query, steps[0], pool=base, after=text)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from foretell.sim.programs.llm import LLM, MAIN, PoolName, Program, Query, Steps
 from foretell.sim.programs.tools import whole, within
-from foretell.sim.programs.traces import foresee, split
+from foretell.sim.programs.traces import split
 
 
 def thread_inference(
@@ -35,7 +35,7 @@ def thread_inference(
     whole("result_tokens", result_tokens)
 
     def program(query: Query, llm: LLM) -> Steps:
-        trace = foresee(query, llm, solver)
+        trace = llm.foresee(query, solver)
         held = [0] * (depth + 1)  # what the finished subtasks of each open level have left in the context
         for done, tokens in enumerate(split(trace.tokens, [1.0] * branching**depth), 1):
             call = llm.write(query, tokens + result_tokens, pool=solver, prompt_tokens=sum(held))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from foretell.sim.programs.llm import LLM, MAIN, Call, PoolName, Program, Query, Steps, every
 from foretell.sim.programs.tools import whole, within
-from foretell.sim.programs.traces import foresee, split
+from foretell.sim.programs.traces import split
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def thread_weaver(
     shape = _Fork(parallel, threads, forks, imbalance)
 
     def program(query: Query, llm: LLM) -> Steps:
-        trace = foresee(query, llm, solver)
+        trace = llm.foresee(query, solver)
         serial = shape.serial(trace.tokens)
         text: Call | None = None
         others = 0
@@ -111,7 +111,7 @@ def hogwild(
     within("redundant", redundant, 0)
 
     def program(query: Query, llm: LLM) -> Steps:
-        trace = foresee(query, llm, solver)
+        trace = llm.foresee(query, solver)
         share = (1 - shape.parallel) + shape.parallel * (1 + redundant) / workers
         calls = [llm.write(query, share * trace.tokens, pool=solver) for _ in range(workers)]
         yield every(calls)
@@ -150,7 +150,7 @@ def adaptive_parallel(
     shape = _Fork(parallel, threads, forks, imbalance)
 
     def program(query: Query, llm: LLM) -> Steps:
-        trace = foresee(query, llm, solver)
+        trace = llm.foresee(query, solver)
         serial = shape.serial(trace.tokens)
         text: Call | None = None
         returned = context = longest = 0
@@ -204,7 +204,7 @@ def async_think(
     within("own", own, 0, 1)
 
     def program(query: Query, llm: LLM) -> Steps:
-        trace = foresee(query, llm, organiser)
+        trace = llm.foresee(query, organiser)
         serial = (1 - shape.parallel) * trace.tokens
         before = llm.write(query, serial * (1 - own) / 2, pool=organiser)
         yield before
@@ -247,7 +247,7 @@ def skeleton_of_thought(
     shape = _Fork(1.0, points, 1, imbalance)
 
     def program(query: Query, llm: LLM) -> Steps:
-        trace = foresee(query, llm, solver)
+        trace = llm.foresee(query, solver)
         skeleton = llm.write(query, skeleton_tokens, pool=solver)
         yield skeleton
         calls = [
@@ -284,7 +284,7 @@ def prompt_fan_out(
     within("decomposable", decomposable, 0, 1)
 
     def program(query: Query, llm: LLM) -> Steps:
-        trace = foresee(query, llm, solver)
+        trace = llm.foresee(query, solver)
         alone = query.uniform() >= decomposable
         sizes = [float(trace.tokens)] if alone else shape.children(query, trace.tokens)
         calls = [
