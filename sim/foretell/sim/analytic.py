@@ -66,7 +66,7 @@ def analyse(scenario: Scenario, load: Load | None = None, deployment: Deployment
     Validity: see `foretell.models.queueing.continuous_batching`; every engine gets an even share.
 
     """
-    if scenario.workload.task is not None or not isinstance(scenario.plan, Single):
+    if scenario.workload.task is not None or not isinstance(scenario.parsed_strategy, Single):
         raise ValueError("strategy: the queueing models cover single calls without a task; simulate this one")
     load = load_of(scenario.workload) if load is None else load
     context = float((load.law.prompt + load.law.output / 2).mean())

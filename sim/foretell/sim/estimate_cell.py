@@ -49,7 +49,7 @@ def estimate_scenario(scenario: Scenario) -> tuple[dict[str, Estimate], tuple[Ve
         ValueError: a strategy, a workload or an objective that has no closed form, or what `deploy` raises.
 
     """
-    chosen = scenario.plan
+    chosen = scenario.parsed_strategy
     rate = _rate_per_s(scenario)
     if not isinstance(chosen, Chosen) or chosen.name not in PLANS:
         name = scenario.strategy.get("name")

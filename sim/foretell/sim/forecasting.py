@@ -186,7 +186,7 @@ def deployed(scenario: Scenario, mean_context_tokens: float) -> Deployment:
         ValueError: what is impossible about them, in one line.
 
     """
-    plan = scenario.plan
+    plan = scenario.parsed_strategy
     if isinstance(plan, Single):
         return deploy(scenario.pool, mean_context_tokens)
     if isinstance(plan, Disaggregated):

@@ -34,10 +34,12 @@ FIGURES: Mapping[str, tuple[str, str, str]] = {
     "energy_per_output_token": ("energy_per_output_token_J", "energy", "<="),
     "energy_per_query": ("energy_per_query_J", "energy", "<="),
     "energy_per_correct": ("energy_per_correct_J", "energy", "<="),
+    "budget": ("usd_per_h", "rent", "<="),
+    "power": ("power_W", "power", "<="),
 }
 """Other metrics with an objective: name → key in a forecast's summary, kind of quantity, usual direction."""
 
-_SHOWN = {"rate": "/s", "money": " USD", "energy": " J"}
+_SHOWN = {"rate": "/s", "money": " USD", "energy": " J", "rent": " USD/h", "power": " W"}
 _ALIASES = {"e2el": "e2e", "latency": "e2e"}
 _STATISTIC = re.compile(r"^(?:mean|std|median|p(?:\d{1,2}(?:\.\d+)?|100))$")
 

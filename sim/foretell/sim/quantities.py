@@ -11,6 +11,8 @@ _UNITS: dict[str, dict[str, float]] = {
     "rate": {"": 1.0, "/s": 1.0, "req/s": 1.0, "rps": 1.0, "tok/s": 1.0, "tokens/s": 1.0},
     "money": {"": 1.0, "usd": 1.0, "$": 1.0},
     "energy": {"": 1.0, "j": 1.0, "kj": 1e3},
+    "rent": {"": 1.0, "usd/h": 1.0, "$/h": 1.0},
+    "power": {"": 1.0, "w": 1.0, "kw": 1e3, "mw": 1e6},
     "count": {"": 1.0},
 }
 _EXAMPLES = {
@@ -19,6 +21,8 @@ _EXAMPLES = {
     "rate": "5 or 5/s",
     "money": "0.05 or 0.05usd",
     "energy": "3 or 3J",
+    "rent": "40 or 40usd/h",
+    "power": "700W or 12kW",
     "count": "5",
 }
 _NUMBER = re.compile(
@@ -31,7 +35,8 @@ def parse_quantity(text: str, kind: str, where: str, *, bare_unit: str | None = 
 
     Args:
         text: what was typed, as in "500ms" or "95 %".
-        kind: "time" [s], "share" [-], "rate" [1/s], "money" [USD], "energy" [J] or "count" [-].
+        kind: "time" [s], "share" [-], "rate" [1/s], "money" [USD], "energy" [J],
+            "rent" [USD/h], "power" [W] or "count" [-].
         where: the name of the field, for the message.
         bare_unit: the unit of a number that has none; times need one by default.
 

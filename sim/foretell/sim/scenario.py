@@ -224,6 +224,7 @@ class Scenario:
         client: the way to the engine and back; latencies, rates and goodput are then the client's.
         compare: field path → values: the grid of `foretell compare`.
         sweep: field path → values, or a range to draw from: the points of `foretell sweep`.
+        plan: what `foretell plan` may choose: field path → values, and what it must hold out.
         seed: of all randomness.
         replications: runs with seeds of their own, from which intervals are made.
 
@@ -240,6 +241,7 @@ class Scenario:
     client: Client | None = None
     compare: Mapping[str, Any] = field(default_factory=dict)
     sweep: Mapping[str, Any] = field(default_factory=dict)
+    plan: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     replications: int = 8
 
@@ -248,19 +250,19 @@ class Scenario:
 
         _at_least("replications", self.replications, 1)
         _at_least("seed", self.seed, 0)
-        self._check_plan()
+        self._check_strategy()
         objectives_from_mapping(self.objectives)
         request_limits(f"{metric}:{limit}" for metric, limit in self.goodput.items())
 
-    def _check_plan(self) -> None:
-        """A comparison or a sweep has pools that some of its strategies do not use."""
-        if not (self.compare or self.sweep):
+    def _check_strategy(self) -> None:
+        """A comparison, a sweep or a plan has pools that some of its strategies do not use."""
+        if not (self.compare or self.sweep or self.plan):
             strategy_from_mapping(self.strategy, self.pools, self.workload.task)
         if self.workload.task is not None and self.client is not None:
             raise ValueError("client: the queries of a task end with their program; drop client")
 
     @property
-    def plan(self) -> Strategy:
+    def parsed_strategy(self) -> Strategy:
         """The strategy with its settings."""
         return strategy_from_mapping(self.strategy, self.pools, self.workload.task)
 

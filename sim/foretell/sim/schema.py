@@ -115,7 +115,7 @@ def read_mapping(file: Path) -> dict[str, Any]:
         raise ValueError(f"{file}: malformed: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ValueError(f"{file}: expected fields such as workload and pools, found {type(values).__name__}")
-    for name in ("workload", "pools", "objectives", "goodput", "compare", "sweep"):
+    for name in ("workload", "pools", "objectives", "goodput", "compare", "sweep", "plan"):
         if name in values and not isinstance(values[name], dict):
             raise ValueError(f"{file}: {name}: {_short(values[name])} is not a table of fields")
     return values
