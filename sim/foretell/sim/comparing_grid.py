@@ -127,22 +127,23 @@ def cell_of(scenario: Scenario, changes: Mapping[str, Any]) -> Cell:
     spelled = {path: value for path, value in used.items() if path.partition(".")[0] != "strategy"}
     made = scenario.replace(compare={}, sweep={}, pools=pools, strategy=strategy, **spelled)
     for name, pool in made.pools.items():
-        for field in _LOADED:
+        for field in LOADED:
             named = getattr(pool, field)
-            fault = "" if named is None else _fault(field, named)
+            fault = "" if named is None else fault_of(field, named)
             if fault:
                 raise ValueError(f"pools.{name}.{field}: {fault}")
     return Cell(used, made)
 
 
-_LOADED: Mapping[str, Callable[[str], object]] = {"model": load_architecture, "hardware": load_hardware}
+LOADED: Mapping[str, Callable[[str], object]] = {"model": load_architecture, "hardware": load_hardware}
+"""Fields of a pool that name something to load."""
 
 
 @cache
-def _fault(field: str, name: str) -> str:
+def fault_of(field: str, name: str) -> str:
     """What is wrong with a name: unlike a model that does not fit, one that is not known is a slip."""
     try:
-        _LOADED[field](name)
+        LOADED[field](name)
     except ValueError as error:
         return str(error)
     return ""

@@ -1,0 +1,186 @@
+"""Candidates of a capacity plan, and what the closed form expects of one: does it hold, and at what rent?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from foretell.sim.objectives import Objective, objectives_from_mapping
+from foretell.sim.planning_spec import PlanSpec, plan_spec
+from foretell.sim.scenario import Pool, Scenario
+
+__all__ = ["Candidate", "Expected", "PlanSpec", "Shortlist", "expect", "plan_spec"]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One deployment that a plan may choose.
+
+    Attributes:
+        changes: its values by field path.
+        scenario: the whole of it, without plan, compare and sweep.
+        headroom, spare: what it must hold out, as in `PlanSpec`.
+
+    """
+
+    changes: Mapping[str, Any]
+    scenario: Scenario
+    headroom: float = 0.0
+    spare: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the closed form says of a candidate.
+
+    Attributes:
+        candidate: of whom.
+        figures: at the scenario's own traffic with all replicas, by the names of a forecast's summary;
+            besides load and capacity_rps.
+        usd_per_h: rent of all, infinite where a price is not known.
+        met: whether every objective holds, at more traffic and with replicas lost too.
+        missed: the objectives that do not, with what was found and when.
+        margin: the least room to a limit over all objectives and conditions, as a share of the limit; below 0
+            where one is missed.
+        method, notes: as in `Analysis`.
+
+    """
+
+    candidate: Candidate
+    figures: Mapping[str, float]
+    usd_per_h: float
+    met: bool
+    missed: tuple[str, ...]
+    margin: float
+    method: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shortlist:
+    """What a search found.
+
+    Attributes:
+        best: the cheapest that meet everything, cheapest first, one a layout (all fields but the replicas).
+        space: candidates in all.
+        bounded: how many of them were dropped by bounds alone.
+        analysed: full closed-form forecasts made.
+        short: layouts dropped, by reason.
+        nearest: where none meets everything, those that miss least.
+
+    """
+
+    best: tuple[Expected, ...]
+    space: int
+    bounded: int
+    analysed: int
+    short: Mapping[str, int]
+    nearest: tuple[Expected, ...] = ()
+
+
+def expect(candidate: Candidate) -> Expected:
+    """Forecast a candidate by the queueing models, as it is, with more traffic, and with replicas lost.
+
+    Raises:
+        ValueError: it cannot be deployed, or has no closed form.
+
+    """
+    objectives = objectives_from_mapping(candidate.scenario.objectives)
+    figures: Mapping[str, float] = {}
+    missed: list[str] = []
+    margin, method = math.inf, ""
+    notes: tuple[str, ...] = ()
+    for when, scenario in conditions(candidate):
+        if scenario is None:
+            missed.append(f"{when}: no replica is left")
+            margin = -1.0
+            continue
+        found, how, remarks = figures_of(scenario)
+        if not method:
+            figures, method, notes = found, how, remarks
+        faults, room = judged(objectives, found)
+        missed += [f"{when}: {fault}" if when else fault for fault in faults]
+        margin = min(margin, room)
+    usd = figures.get("usd_per_h", math.inf)
+    return Expected(candidate, figures, usd, not missed, tuple(missed), margin, method, notes)
+
+
+def conditions(candidate: Candidate) -> Iterator[tuple[str, Scenario | None]]:
+    """What a candidate must hold out: the scenario of each case, None where no replica is left."""
+    scenario = candidate.scenario
+    yield "", scenario
+    if candidate.headroom > 0:
+        yield f"at +{candidate.headroom:.0%} traffic", busier(scenario, 1 + candidate.headroom)
+    if candidate.spare > 0:
+        for name, pool in scenario.pools.items():
+            for left in _without(pool, candidate.spare):
+                when = f"with {candidate.spare} of {name} lost"
+                yield when, None if left is None else _with_pool(scenario, name, left)
+
+
+def busier(scenario: Scenario, factor: float) -> Scenario:
+    """The same with so many times the traffic."""
+    workload = scenario.workload
+    return replace(scenario, workload=replace(workload, rate_scale=workload.rate_scale * factor))
+
+
+def figures_of(scenario: Scenario) -> tuple[Mapping[str, float], str, tuple[str, ...]]:
+    """Figures, method and notes of a scenario in closed form.
+
+    Raises:
+        ValueError: it cannot be deployed, or has no closed form.
+
+    """
+    if scenario.workload.task is not None:
+        from foretell.sim.estimate_cell import estimate_scenario
+
+        summary, _, notes = estimate_scenario(replace(scenario, replications=1))
+        figures = {name: found.value for name, found in summary.items()}
+        return figures, "closed form: programs by Little's law", notes
+    from foretell.sim.analytic import analyse
+
+    found = analyse(scenario)
+    return found.figures, found.method, found.notes
+
+
+def judged(objectives: tuple[Objective, ...], figures: Mapping[str, float]) -> tuple[list[str], float]:
+    """Objectives that figures miss, in words, and the least room to a limit as a share of it."""
+    missed, margin = [], math.inf
+    load = figures.get("load", math.nan)
+    if not load < 1:
+        missed.append(f"overloaded: {load:.0%} of the capacity")
+        margin = 1 - load if load == load else -1.0
+    for objective in objectives:
+        value = figures.get(objective.key, math.nan)
+        if not objective.met(value) and not (load >= 1 and math.isinf(value)):
+            told = "has no closed form here" if objective.key not in figures else objective.show(value)
+            missed.append(f"{objective}: {told}")
+        margin = min(margin, _room(objective, value))
+    return missed, margin
+
+
+def _room(objective: Objective, value: float) -> float:
+    """Room to the limit as a share of it, −1 at worst."""
+    if math.isnan(value):
+        return -1.0
+    if objective.limit == 0:
+        return 0.0 if objective.met(value) else -1.0
+    off = (objective.limit - value) / objective.limit
+    return max(off if objective.direction == "<=" else -off, -1.0)
+
+
+def _without(pool: Pool, lost: int) -> Iterator[Pool | None]:
+    """The pool with so many replicas fewer, of each kind of them in turn."""
+    if isinstance(pool.replicas, int):
+        yield replace(pool, replicas=pool.replicas - lost) if pool.replicas > lost else None
+        return
+    for i, group in enumerate(pool.replicas):
+        left = (replace(group, count=group.count - lost),) if group.count > lost else ()
+        rest = pool.replicas[:i] + left + pool.replicas[i + 1 :]
+        yield replace(pool, replicas=rest) if rest else None
+
+
+def _with_pool(scenario: Scenario, name: str, pool: Pool) -> Scenario:
+    return replace(scenario, pools={**scenario.pools, name: pool})

@@ -1,0 +1,163 @@
+"""The `plan` section of a scenario: what may be chosen, and what the choice must hold out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from foretell.sim.comparing_grid import LOADED, fault_of
+from foretell.sim.presets import EngineSettings
+from foretell.sim.quantities import parse_quantity
+from foretell.sim.scenario import Pool, Scenario
+
+MOST_REPLICAS = 1024
+"""As many replicas of a pool are tried where the section does not say."""
+_KEYS = ("fields", "headroom", "spare", "probability")
+_MOST_HEADROOM = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSpec:
+    """What a plan may choose from, and what it must hold out.
+
+    Attributes:
+        fields: values by field path, the pools' replicas among them (rising) unless those are in groups.
+        headroom: so much more traffic every objective must hold at, as a share of the traffic.
+        spare: so many replicas of any pool may be lost, and every objective still holds.
+        probability: least chance that a run meets every objective, as simulated.
+
+    """
+
+    fields: Mapping[str, Sequence[Any]]
+    headroom: float = 0.0
+    spare: int = 0
+    probability: float = 0.5
+
+
+def plan_spec(scenario: Scenario) -> PlanSpec:
+    """Read a scenario's `plan` section.
+
+    Raises:
+        ValueError: one line that names the key and what would be right; also where there is no objective.
+
+    """
+    asked = scenario.plan
+    if not asked:
+        raise ValueError(
+            "plan: missing; say what may be chosen, as in {fields: {pools.main.hardware: [...]}}"
+        )
+    for key in asked:
+        if key not in _KEYS:
+            raise ValueError(f"plan.{key}: unknown field; {_near(str(key), _KEYS)}")
+    if not scenario.objectives:
+        raise ValueError("objectives: missing; say what the plan must reach, as in {ttft_p99: <= 1 s}")
+    given = asked.get("fields", {})
+    if not isinstance(given, Mapping):
+        raise ValueError(f"plan.fields: {given!r} is not a table of values by field")
+    chosen = {str(path): _values(scenario, str(path), values) for path, values in given.items()}
+    for name, pool in scenario.pools.items():
+        if isinstance(pool.replicas, int):
+            chosen.setdefault(f"pools.{name}.replicas", range(1, MOST_REPLICAS + 1))
+    return PlanSpec(
+        chosen,
+        _headroom(asked.get("headroom", 0)),
+        _whole(asked.get("spare", 0), "plan.spare", 0),
+        parse_quantity(str(asked.get("probability", 0.5)), "share", "plan.probability"),
+    )
+
+
+def is_replicas(path: str) -> bool:
+    """Whether a field is the number of a pool's replicas."""
+    parts = path.split(".")
+    return len(parts) == 3 and parts[0] == "pools" and parts[2] == "replicas"
+
+
+def _values(scenario: Scenario, path: str, values: Any) -> Sequence[Any]:
+    where = f"plan.fields.{path}"
+    _check_path(scenario, path, where)
+    if isinstance(values, Mapping) and {"low", "high"} & set(values):
+        return _range(values, where)
+    if not isinstance(values, list | tuple) or not values:
+        raise ValueError(
+            f"{where}: {values!r} is neither a list of values nor a range; "
+            "write [1, 2, 4] or {low: 1, high: 4}"
+        )
+    if is_replicas(path):
+        whole = [_whole(value, f"{where}[{i}]", 1) for i, value in enumerate(values)]
+        return sorted(set(whole))
+    for i, value in enumerate(values):
+        if any(type(value) is type(before) and value == before for before in values[:i]):
+            raise ValueError(f"{where}[{i}]: {value!r} stands there twice; drop one")
+        _check_value(scenario, path, value, f"{where}[{i}]")
+    return list(values)
+
+
+def _check_path(scenario: Scenario, path: str, where: str) -> None:
+    head, *rest = path.split(".")
+    if head == "strategy":
+        return
+    if head != "pools":
+        raise ValueError(f"{where}: a plan chooses pools' fields and the strategy; drop it")
+    if len(rest) < 2:
+        first = next(iter(scenario.pools))
+        raise ValueError(f"{where}: name a pool and its field, as in pools.{first}.hardware")
+    if rest[0] not in scenario.pools:
+        raise ValueError(f"{where}: {rest[0]!r} is no pool; the pools are {', '.join(scenario.pools)}")
+    inner = rest[1] == "engine" and len(rest) > 2
+    known = [f.name for f in fields(EngineSettings if inner else Pool)]
+    name = rest[2] if inner else rest[1]
+    if name not in known or len(rest) > 2 + inner:
+        raise ValueError(f"{where}: unknown field; {_near(rest[-1], known)}")
+
+
+def _check_value(scenario: Scenario, path: str, value: Any, where: str) -> None:
+    """Try a pool's value by itself: names that are not known and wrong types are slips."""
+    parts = path.split(".")
+    if parts[0] != "pools":
+        return
+    try:
+        scenario.replace(**{path: value})
+    except ValueError as error:
+        raise ValueError(where + str(error).removeprefix(path)) from None
+    if value is not None and parts[2] in LOADED and fault_of(parts[2], value):
+        raise ValueError(f"{where}: {fault_of(parts[2], value)}")
+
+
+def _range(values: Mapping[str, Any], where: str) -> range:
+    for key in values:
+        if key not in ("low", "high"):
+            raise ValueError(f"{where}.{key}: unknown field; known: low, high")
+    for key in ("low", "high"):
+        if key not in values:
+            raise ValueError(f"{where}.{key}: missing; a range has low and high")
+    low, high = (_whole(values[key], f"{where}.{key}", 1) for key in ("low", "high"))
+    if high < low:
+        raise ValueError(f"{where}.high: {high} is below low {low}")
+    return range(low, high + 1)
+
+
+def _whole(value: Any, where: str, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{where}: {value!r} is not a whole number >= {least}")
+    return value
+
+
+def _headroom(value: Any) -> float:
+    """More traffic as a share, which may well be above 100 %."""
+    text, where = str(value).strip(), "plan.headroom"
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"{where}: {value!r} is not a share; write 20 % or 0.2")
+    try:
+        share = parse_quantity(text.removesuffix("%"), "count", where) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise ValueError(f"{where}: {text!r} is not a share >= 0; write 20 % or 0.2") from None
+    if share > _MOST_HEADROOM:
+        raise ValueError(f"{where}: {text!r} is {share:g} times the traffic; did you mean {share:g} %?")
+    return share
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
