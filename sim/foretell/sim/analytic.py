@@ -18,6 +18,7 @@ from foretell.models.queueing import (
     saturated,
 )
 from foretell.sim.analytic_load import Load, lengths_of, load_of
+from foretell.sim.analytic_power import Busy, busy, power_W
 from foretell.sim.config import EngineConfig
 from foretell.sim.deployment import Deployment, EnginePart, deploy
 from foretell.sim.metrics import describe
@@ -91,6 +92,10 @@ def analyse(scenario: Scenario, load: Load | None = None, deployment: Deployment
     rates = np.array([c * one.rate_per_s for c, one in zip(counts, solved, strict=True)])
     figures |= _rates(rates, *tokens, rho, deployment)
     figures |= _latencies([one.queue for one in solved], counts, sorted(asked))
+    figures |= _busy(deployment, [_busy_at(p, one) for p, one in zip(deployment.parts, solved, strict=True)])
+    if rho < 1 and "power_W" in figures:
+        figures["energy_per_query_J"] = figures["power_W"] / served
+        figures["energy_per_output_token_J"] = figures["power_W"] / figures["output_throughput_tps"]
     if limits:
         shares = [math.nan if one.queue is None else one.queue.attainment(limits) for one in solved]
         figures["attainment"] = float(rates @ shares / load.rate_per_s)
@@ -132,6 +137,27 @@ def _engine(part: EnginePart, load: Load, engines: int, router: str) -> _Solved:
     gaps, long = (_shared(scv, engines, router) for scv in (load.scv, load.variability(stay_s)))
     queue = continuous_batching(part.cost, law, limits, rate, gaps, long, most)
     return _Solved(rate, law, rejected, most, queue)
+
+
+def _busy_at(part: EnginePart, one: _Solved) -> Busy:
+    """How busy it is; an overloaded one serves what it can."""
+    if one.queue is None:
+        stay_s = one.most.limit / one.most.rate_per_s
+        return busy(part, one.law, one.most.rate_per_s, stay_s, one.most.step_s)
+    stay_s = float(one.queue.e2e_s.mean()) - one.queue.waiting / one.rate_per_s
+    return busy(part, one.law, one.rate_per_s, stay_s, one.queue.step_s)
+
+
+def _busy(deployment: Deployment, found: list[Busy]) -> dict[str, float]:
+    """Means over the engines, and the power of all of them where it is known."""
+    counts = [part.count for part in deployment.parts]
+    figures = {
+        "utilisation": float(np.average([at.utilisation for at in found], weights=counts)),
+        "kv_use": float(np.average([at.kv_use for at in found], weights=counts)),
+    }
+    powers = [power_W(part, at) for part, at in zip(deployment.parts, found, strict=True)]
+    known = [count * power for count, power in zip(counts, powers, strict=True) if power is not None]
+    return figures | ({"power_W": math.fsum(known)} if len(known) == len(powers) else {})
 
 
 def _shared(scv: float, engines: int, router: str) -> float:
