@@ -43,6 +43,7 @@ class ContinuousBatching:
         saturation: what it can carry.
         ttft_s, tpot_s, e2e_s: of the lattice's requests, shape (POINTS,), equal weights; TPOT is NaN for an
             answer of one token.
+        row: of the law, that each of these requests has its lengths from.
         decoding: requests that decode, mean over time.
         waiting: requests in line for a slot, mean over time.
         step_s: mean step that a decoding request sees.
@@ -54,6 +55,7 @@ class ContinuousBatching:
     ttft_s: Array = field(repr=False)
     tpot_s: Array = field(repr=False)
     e2e_s: Array = field(repr=False)
+    row: npt.NDArray[np.int64] = field(repr=False)
     decoding: float
     waiting: float
     step_s: float
@@ -175,6 +177,7 @@ def continuous_batching(
         first,
         np.where(gaps > 0, gap, np.nan),
         first + gaps * gap,
+        row,
         rate_per_s * steps * tpot,
         line,
         tpot,
