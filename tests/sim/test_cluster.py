@@ -192,7 +192,8 @@ def test_two_choices_beat_one() -> None:
         run = simulate(trace, COST, config, replicas=16, router=router)
         return float(np.mean(run.first_token_s - run.arrival_s))
 
-    assert waits("least_outstanding") <= waits("power_of_two") < waits("random")
+    assert waits("least_outstanding") <= waits("power_of_d:3") < waits("power_of_two") < waits("random")
+    assert waits("power_of_d:16") == waits("least_outstanding")
 
 
 def test_prefix_affinity_hits_more_than_round_robin() -> None:
@@ -218,6 +219,14 @@ def test_bundled_routers_obey_the_rules(name: str) -> None:
     check_router(ROUTERS[name])
 
 
+@given(st.integers(1, 6), st.lists(st.integers(0, 5), min_size=1, max_size=6), st.integers(0, 99))
+def test_power_of_d_takes_the_least_of_d(choices: int, outstanding: list[int], seed: int) -> None:
+    """At least d - 1 others are as loaded or more, and nothing else is known of the draw."""
+    route = make_router(f"power_of_d:{choices}", np.random.default_rng(seed))
+    chosen = outstanding[route(Request("a", 0.0, 1, 1), Fleet(outstanding, ()))]
+    assert sum(other >= chosen for other in outstanding) >= min(choices, len(outstanding))
+
+
 def test_rules_are_told() -> None:
     with pytest.raises(ValueError, match="it must be an int from 0 to 2"):
         check_router(lambda rng: lambda request, fleet: 3)
@@ -230,6 +239,8 @@ def test_rules_are_told() -> None:
         check_router(lambda rng: vandal)
     with pytest.raises(ValueError, match="did you mean 'round_robin'"):
         make_router("roundrobin", np.random.default_rng())
+    with pytest.raises(ValueError, match="no whole number >= 1 after the colon"):
+        make_router("power_of_d:0", np.random.default_rng())
     with pytest.raises(ValueError, match="cannot load"):
         make_router("nowhere:router", np.random.default_rng())
 

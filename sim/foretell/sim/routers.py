@@ -2,12 +2,13 @@
 
 A router is any callable `(request, fleet) -> index`. It is asked when the request arrives and sees
 the fleet as it is at that moment; it must not change anything in it. Its own memory, if it needs
-one, lives in the closure. `ROUTERS` names the bundled ones; a user passes "module:attr", a factory
-like those below, which is called with the random generator of the run.
+one, lives in the closure. `ROUTERS` names the bundled ones ("power_of_d:3" is one with its d); a user
+passes "module:attr", a factory like those below, which is called with the random generator of the run.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -88,6 +89,29 @@ def power_of_two(rng: np.random.Generator) -> Router:
     return route
 
 
+def power_of_d(rng: np.random.Generator, choices: int = 2) -> Router:
+    """The least loaded of d replicas drawn at random, written "power_of_d:3" (Mitzenmacher, 2001)."""
+    draw = _Draws(rng)
+    least = least_outstanding(rng)
+
+    def route(request: Request, fleet: Fleet) -> int:
+        outstanding = fleet.outstanding
+        n = len(outstanding)
+        if choices >= n:
+            return least(request, fleet)
+        best = int(draw() * n)
+        drawn = {best}
+        while len(drawn) < choices:
+            other = int(draw() * n)
+            if other not in drawn:
+                drawn.add(other)
+                if outstanding[other] < outstanding[best]:
+                    best = other
+        return best
+
+    return route
+
+
 def session_affinity(rng: np.random.Generator) -> Router:
     """All turns of a session go where its first went; who has no session goes to the least loaded."""
     homes: dict[str, int] = {}
@@ -139,21 +163,41 @@ ROUTERS: dict[str, Callable[[np.random.Generator], Router]] = {
     "random": random,
     "least_outstanding": least_outstanding,
     "power_of_two": power_of_two,
+    "power_of_d": power_of_d,
     "prefix_affinity": prefix_affinity,
     "session_affinity": session_affinity,
 }
+
+
+def choices_of(router: str) -> float | None:
+    """How many replicas a bundled router compares for a request: 1 at random, infinity for all of them.
+
+    None for a router that goes by something else than the requests outstanding.
+
+    Raises:
+        ValueError: "power_of_d:" without a whole number >= 1 after it.
+    """
+    name, _, number = router.partition(":")
+    if name == "power_of_d" and number:
+        if not (number.isascii() and number.isdigit() and int(number) >= 1):
+            raise ValueError(f"router: {router!r} has no whole number >= 1 after the colon, as power_of_d:3")
+        return int(number)
+    known = {"random": 1, "power_of_two": 2, "power_of_d": 2, "least_outstanding": math.inf}
+    return known.get(router)
 
 
 def make_router(name: str | Callable[[np.random.Generator], Router], rng: np.random.Generator) -> Router:
     """The router of this name, or "module:attr" of a factory, or a factory itself.
 
     Raises:
-        ValueError: there is no such router; names the nearest.
+        ValueError: there is no such router (names the nearest), or no such d.
     """
     if callable(name):
         return name(rng)
     if name in ROUTERS:
         return ROUTERS[name](rng)
+    if name.startswith("power_of_d:"):
+        return power_of_d(rng, int(choices_of(name) or 2))
     if ":" in name:
         import importlib
 

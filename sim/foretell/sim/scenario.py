@@ -131,7 +131,7 @@ class Pool:
         model: name of a bundled architecture, or a path to a config.json or .toml.
         hardware: name of a bundled accelerator, or a path to a .toml.
         replicas: how many, or groups of like ones.
-        router: name of a bundled router, or "module:attr" of a callable.
+        router: name of a bundled router ("power_of_d:3" among them), or "module:attr" of a callable.
         tensor_parallel_size, pipeline_parallel_size, data_parallel_size, enable_expert_parallel: vLLM's.
         dtype, quantization, kv_cache_dtype: vLLM's; "auto" and None take what the checkpoint ships.
         step_cost: "affine:BASE,PER_TOKEN,..." or "constant:SECONDS" instead of model and hardware.
