@@ -33,13 +33,14 @@ QUERIES = 2.0 ** np.arange(18)
 class Line:
     """A function that is linear between the points of a grid and beyond its last one; values[0] is at 0."""
 
-    __slots__ = ("points", "slopes", "values")
+    __slots__ = ("arrays", "points", "slopes", "values")
 
     def __init__(self, points: Array, values: Array) -> None:
+        slopes = np.diff(values) / np.diff(points)
+        self.arrays = (points, values, np.append(slopes, slopes[-1]))
         self.points: list[float] = points.tolist()
         self.values: list[float] = values.tolist()
-        slopes = np.diff(values) / np.diff(points)
-        self.slopes: list[float] = [*slopes.tolist(), float(slopes[-1])]
+        self.slopes: list[float] = self.arrays[2].tolist()
 
     def at(self, x: float) -> float:
         """The value at a scalar x >= 0."""
@@ -48,7 +49,7 @@ class Line:
 
     def over(self, x: Any) -> Array:
         """The values at an array."""
-        points, values, slopes = np.array(self.points), np.array(self.values), np.array(self.slopes)
+        points, values, slopes = self.arrays
         i = np.searchsorted(points, x, side="right") - 1
         return np.asarray(values[i] + (x - points[i]) * slopes[i], dtype=float)
 

@@ -150,7 +150,7 @@ class TabulatedCost:
             sampled,
         )
         if np.ndarray in map(type, load):
-            return sum(self.breakdown(*load).values())
+            return self._over(StepLoad(*load))
         entries = prefill_seqs + decode_seqs
         if self.stages > 1:
             decode_seqs, decode_context, sampled = micro_batch(
@@ -171,6 +171,17 @@ class TabulatedCost:
             seconds += compiled.decode.at(decode_seqs, decode_context / decode_seqs)
         seconds += fixed + per_entry * entries
         return seconds if seconds >= self.eager_s else self.eager_s
+
+    def _over(self, load: StepLoad) -> Array:
+        """Seconds of many steps, from the same sums as a single one's."""
+        at = self._staged(load)
+        drivers, compiled = _drivers(at), self._compiled
+        fixed, prompt, per_entry = self._overheads
+        seconds = fixed + per_entry * np.asarray(load.prefill_seqs + load.decode_seqs, dtype=float)
+        for driver, line in compiled.lines.items():
+            seconds = seconds + line.over(drivers[driver])
+        seconds = seconds + _decoding(compiled.decode, at) + _prefilling(list(compiled.prefill), at)
+        return np.maximum(seconds + prompt * (np.asarray(load.prefill_tokens) > 0), self.eager_s)
 
     def breakdown(self, *load: Any) -> dict[str, Any]:
         """Seconds by what bounds each operator, of communication and of the host; they sum to the step's."""

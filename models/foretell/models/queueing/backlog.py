@@ -134,8 +134,11 @@ def prompt_backlog(
 
 def _shifted(arrive: Array, left: Array) -> Array:
     """Law of what is left plus what arrives, for each state; what leaves the grid is missing."""
-    at = np.arange(STATES) - left[..., None].astype(np.int64)
-    return np.where(at >= 0, np.take_along_axis(arrive, np.maximum(at, 0), axis=-1), 0.0)
+    padded = np.zeros((*left.shape, 2 * STATES))  # nothing before the first
+    padded[..., STATES:] = arrive[..., :STATES]
+    start = np.arange(left.size).reshape(left.shape) * 2 * STATES + STATES - left.astype(np.int64)
+    moved: Array = padded.ravel()[start[..., None] + np.arange(STATES)]
+    return moved
 
 
 def _unit(cost: StepCost, law: Lengths, decoding: Array, rate_per_s: float, room: Array) -> float:

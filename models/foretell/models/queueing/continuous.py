@@ -375,16 +375,24 @@ def _tokens(law: Lengths, mean: Array, scv: float, u: Array, v: Array) -> Array:
 def _counts(mean: Array, scv: float, u: Array) -> Array:
     """Arrivals in a time after (or before) one of them, by inversion, up to 40; Poisson with scv 1."""
     count = np.zeros_like(mean)
+    some = np.arange(len(mean))  # who has k or more
     for k in range(1, 41):
-        more = u > 1 - _chance(mean, k, scv)
-        if not more.any():
+        some = some[u[some] > 1 - _chance(mean[some], k, scv)]
+        if not some.size:
             break
-        count += more
+        count[some] = k
     return count
 
 
 def _chance(mean: Array, k: int, scv: float) -> Array:
     """That k arrivals or more follow one of them in a time in which `mean` are expected: gamma gaps."""
+    if scv == 1:
+        term = np.exp(-mean)
+        fewer = term.copy()
+        for j in range(1, k):
+            term *= mean / j
+            fewer += term
+        return np.asarray(np.maximum(1 - fewer, 0.0), dtype=np.float64)
     from scipy.special import gammainc
 
     shape = 1 / max(scv, 1e-3)
