@@ -242,7 +242,7 @@ def test_values_are_those_of_runs_with_nothing_drawn(tmp_path: Any) -> None:
 
 def test_the_kv_cache_is_drawn_from_its_band() -> None:
     from foretell.sim.deployment import deploy
-    from foretell.sim.forecasting import drawn_part
+    from foretell.sim.uncertain import drawn_part
 
     part = deploy(modelled().pool).parts[0]
     assert part.capacity is not None

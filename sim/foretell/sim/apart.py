@@ -47,6 +47,11 @@ class DisaggregatedDeployment(Deployment):
         """Of the two pools."""
         return tuple(self.router.split(", "))
 
+    @property
+    def prefill_engines(self) -> int:
+        """Engines of the prefill pool, the first ones."""
+        return sum(part.count for part in self.parts[: self.split])
+
     def figures(
         self, run: Run, figures: Mapping[str, float], limits: Mapping[str, float], warmup_s: float
     ) -> dict[str, float]:

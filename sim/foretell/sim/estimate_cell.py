@@ -22,16 +22,18 @@ from foretell.models.accuracy.profile_cascade import cascade
 from foretell.models.outcomes import Outcomes
 from foretell.models.profiles import load_outcomes
 from foretell.models.verifiers import Verifier
+from foretell.sim.closed_form_verdict import verdict
 from foretell.sim.deployment import Deployment, deploy
 from foretell.sim.estimate import estimate as figures_of
 from foretell.sim.estimate_lengths import LengthGrid, length_grid
 from foretell.sim.estimate_plans import PLANS, Asked, Plan
-from foretell.sim.forecasting import SHARES, Verdict, drawn_part
-from foretell.sim.intervals import Estimate, chance_below, estimate
-from foretell.sim.objectives import Objective, objectives_from_mapping
+from foretell.sim.forecasting import SHARES, Verdict
+from foretell.sim.intervals import Estimate, estimate
+from foretell.sim.objectives import objectives_from_mapping
 from foretell.sim.programs.catalogue import Chosen, load_program
 from foretell.sim.programs.deployed import profile_of
 from foretell.sim.scenario import Pool, Scenario
+from foretell.sim.uncertain import drawn_part
 from foretell.traces.spec import arrivals_from_spec
 
 _NOMINAL = -1
@@ -50,7 +52,7 @@ def estimate_scenario(scenario: Scenario) -> tuple[dict[str, Estimate], tuple[Ve
 
     """
     chosen = scenario.parsed_strategy
-    rate = _rate_per_s(scenario)
+    rate = rate_per_s(scenario)
     if not isinstance(chosen, Chosen) or chosen.name not in PLANS:
         name = scenario.strategy.get("name")
         raise ValueError(
@@ -72,7 +74,7 @@ def estimate_scenario(scenario: Scenario) -> tuple[dict[str, Estimate], tuple[Ve
         )
         for name, value in nominal.items()
     }
-    verdicts = tuple(_verdict(objective, summary) for objective in objectives)
+    verdicts = tuple(verdict(objective, summary) for objective in objectives)
     return summary, verdicts, tuple(_notes(scenario, chosen, summary))
 
 
@@ -148,7 +150,7 @@ def _accuracy(chosen: Chosen, profiles: Mapping[str, Outcomes]) -> float:
     return float(closed(profiles[chosen.solvers[0]], **values).accuracy)
 
 
-def _rate_per_s(scenario: Scenario) -> float:
+def rate_per_s(scenario: Scenario) -> float:
     """Queries a second.
 
     Raises:
@@ -203,25 +205,6 @@ def _deployment(pool: Pool, name: str, context_tokens: float, draw: Draw) -> Dep
 
 def _rng(draw: Draw, name: str) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(draw[0], spawn_key=(draw[1], crc32(name.encode()))))
-
-
-def _verdict(objective: Objective, summary: Mapping[str, Estimate]) -> Verdict:
-    found = summary.get(objective.key)
-    if found is None:
-        known = ", ".join(name for name in summary if not name.endswith("_s"))
-        raise ValueError(
-            f"objectives.{objective.name}: the closed form has no {objective.key}, but e2e's mean and "
-            f"percentiles, ttft_mean, tpot_mean, {known}; use --method simulate"
-        )
-    told = [value for value in found.values if not math.isnan(value)]
-    if len(found.values) < 2:
-        return Verdict(objective, found.value, objective.met(found.value), math.nan)
-    if len(told) < 2:  # overloaded in nearly every draw
-        chance = sum(objective.met(value) for value in told) / len(found.values)
-        return Verdict(objective, found.value, objective.met(found.value), chance)
-    below = chance_below(told, objective.limit, share=objective.key in SHARES)
-    chance = (below if objective.direction == "<=" else 1 - below) * len(told) / len(found.values)
-    return Verdict(objective, found.value, objective.met(found.value), chance)
 
 
 def _notes(scenario: Scenario, chosen: Chosen, summary: Mapping[str, Estimate]) -> list[str]:

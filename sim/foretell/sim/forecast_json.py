@@ -11,6 +11,7 @@ from foretell.sim import metrics
 from foretell.sim.intervals import LEVEL
 
 if TYPE_CHECKING:
+    from foretell.sim.closed_form import ClosedForm
     from foretell.sim.forecasting import Forecast
 
 SCHEMA_VERSION = 1
@@ -44,16 +45,31 @@ def forecast_dict(forecast: Forecast, *, detailed: bool = False) -> dict[str, An
     interval. With `detailed`, the per-request lists are those of replication 0, in seconds, without
     rejected requests.
     """
-    scenario = forecast.scenario
     whole = {
         key: _clean(forecast.summary[own].value) for key, own in _THEIRS.items() if own in forecast.summary
     }
-    result: dict[str, Any] = {
+    result = _told(forecast, whole, client=forecast.scenario.client is not None)
+    return result | _lists(forecast) if detailed else result
+
+
+def closed_form_dict(found: ClosedForm) -> dict[str, Any]:
+    """The same of a forecast in closed form; None under keys that only a run has a figure for."""
+    summary = found.summary
+    whole = {key: _clean(summary[own].value) if own in summary else None for key, own in _THEIRS.items()}
+    statistics = ("mean", "std", "median", "p50", "p90", "p99")
+    missing = {f"{s}_{metric}_ms": None for metric in ("ttft", "tpot", "itl", "e2el") for s in statistics}
+    return _told(found, whole | missing, client=False)
+
+
+def _told(forecast: Forecast | ClosedForm, whole: dict[str, Any], *, client: bool) -> dict[str, Any]:
+    scenario = forecast.scenario
+    return {
         "schema_version": SCHEMA_VERSION,
         "tool": "foretell",
         "tool_version": tool_version(),
-        "boundary": "engine" if scenario.client is None else "client",
-        "boundaries": dict(_boundaries(scenario.client is not None)),
+        "method": forecast.method,
+        "boundary": "client" if client else "engine",
+        "boundaries": dict(_boundaries(client)),
         "scenario": scenario.to_dict(),
         "seed": scenario.seed,
         "replications": scenario.replications,
@@ -84,7 +100,6 @@ def forecast_dict(forecast: Forecast, *, detailed: bool = False) -> dict[str, An
         "met": forecast.met,
         "notes": list(forecast.notes),
     }
-    return result | _lists(forecast) if detailed else result
 
 
 def _boundaries(client: bool) -> Iterator[tuple[str, str]]:
@@ -104,7 +119,7 @@ def settings(part: Any) -> dict[str, Any]:
     return found | dataclasses.asdict(part.config)
 
 
-def _milliseconds(forecast: Forecast) -> Iterator[tuple[str, float | int | None]]:
+def _milliseconds(forecast: Forecast | ClosedForm) -> Iterator[tuple[str, float | int | None]]:
     for name, found in forecast.summary.items():
         metric, _, rest = name.partition("_")
         statistic = rest.removesuffix("_s")

@@ -14,12 +14,11 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from foretell.models import StepCost
 from foretell.sim import apart, metrics
 from foretell.sim.apart import deploy_disaggregated
 from foretell.sim.bounds import FIGURES as BOUND_FIGURES
@@ -27,11 +26,12 @@ from foretell.sim.bounds import bound_shares
 from foretell.sim.client import at_client, at_engine
 from foretell.sim.deployment import Deployment, EnginePart, deploy
 from foretell.sim.intervals import Estimate, chance_below, estimate
-from foretell.sim.objectives import Objective, limits_of, objectives_from_mapping, request_limits
+from foretell.sim.objectives import Objective, limits_for, objectives_from_mapping
 from foretell.sim.power import energy_J
 from foretell.sim.scenario import Scenario
 from foretell.sim.simulation import Run
 from foretell.sim.strategies import Disaggregated, Single
+from foretell.sim.uncertain import drawn_part, is_uncertain
 from foretell.sim.workload import drawn_trace, fixed_trace
 from foretell.traces import Trace
 
@@ -41,6 +41,8 @@ SHARES = frozenset(
 )
 """Figures that lie between 0 and 1."""
 
+METHOD = "simulated: vLLM's scheduling decisions, step by step"
+
 Progress = Callable[[int, int], None]
 """Called now and then with (requests done, requests in all)."""
 
@@ -48,8 +50,6 @@ _CERTAIN_ROUTERS = ("round_robin", "least_outstanding", "prefix_affinity", "sess
 _POOL_PAYS = 50_000
 """Requests from which on several processes are worth their start."""
 _BUSY = ("utilisation", "prefill_utilisation", "decode_utilisation")
-_BAND_Z = 1.645
-"""Standard normal deviate at the ends of a 90 % band."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,11 @@ class Forecast:
     def met(self) -> bool:
         """Whether every objective is met (true without objectives)."""
         return all(verdict.met for verdict in self.verdicts)
+
+    @property
+    def method(self) -> str:
+        """How its figures were found."""
+        return METHOD
 
     @property
     def client_run(self) -> Run:
@@ -149,16 +154,10 @@ def forecast(
 
     """
     objectives = objectives_from_mapping(scenario.objectives)
-    given = request_limits(f"{metric}:{limit}" for metric, limit in scenario.goodput.items())
-    needs_limits = [o.name for o in objectives if o.name in ("goodput", "attainment")]
-    limits = given or limits_of(objectives)
-    if needs_limits and not limits:
-        raise ValueError(
-            f"objectives.{needs_limits[0]}: needs per-request limits; give goodput, as in {{ttft: 500ms}}"
-        )
+    limits = limits_for(objectives, scenario.goodput)
     percentiles = {50.0, 90.0, 99.0} | {o.percentile for o in objectives if o.percentile is not None}
     trace = fixed_trace(scenario.workload)
-    first = trace if trace is not None else drawn_trace(scenario.workload, _seeds(scenario, 0)[0])
+    first = trace if trace is not None else drawn_trace(scenario.workload, seeds(scenario, 0)[0])
     context = first.prompt_tokens + first.output_tokens / 2
     deployment = deployed(scenario, float(context.mean()))
     job = _Job(scenario, deployment, trace, tuple(sorted(percentiles)), limits)
@@ -217,7 +216,7 @@ class _Job:
 
     def __call__(self, index: int, tick: Callable[[int], None] | None = None) -> _Result:
         """Run one replication: nominally where that says something new, and as drawn."""
-        workload_seed, draw_seed, routing_seed = _seeds(self.scenario, index)
+        workload_seed, draw_seed, routing_seed = seeds(self.scenario, index)
         trace = self.trace
         if trace is None:
             trace = drawn_trace(self.scenario.workload, workload_seed)
@@ -252,7 +251,7 @@ class _Job:
     @property
     def uncertain(self) -> bool:
         """Whether there is anything to draw."""
-        return any(hasattr(p.cost, "perturbed") or p.capacity is not None for p in self.deployment.parts)
+        return is_uncertain(self.deployment)
 
     def simulate(
         self,
@@ -339,22 +338,7 @@ def _part_of(
     return None if tick is None else lambda done: tick((index * rows + done) // count)
 
 
-def drawn_part(part: EnginePart, rng: np.random.Generator) -> EnginePart:
-    """The part with its step cost and its KV cache drawn from their errors."""
-    perturbed = getattr(part.cost, "perturbed", None)
-    cost: StepCost = part.cost if perturbed is None else perturbed(rng)
-    config = part.config
-    if part.capacity is not None:
-        # The band is taken as 90 % of a normal law in logarithms, with a spread for either side.
-        z = float(rng.standard_normal())
-        blocks, edge = part.capacity.num_gpu_blocks, part.capacity.high if z > 0 else part.capacity.low
-        drawn = round(blocks * (max(edge, 1) / blocks) ** (abs(z) / _BAND_Z))
-        least = -(-config.max_model_len // config.block_size) + 1  # less, and vLLM would not start
-        config = replace(config, num_gpu_blocks=max(drawn, least))
-    return replace(part, cost=cost, config=config)
-
-
-def _seeds(scenario: Scenario, replication: int) -> list[np.random.SeedSequence]:
+def seeds(scenario: Scenario, replication: int) -> list[np.random.SeedSequence]:
     """Seeds of a replication's workload, cost and routing, whatever was spawned before."""
     return np.random.SeedSequence(scenario.seed, spawn_key=(replication,)).spawn(3)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,6 +136,22 @@ def limits_of(objectives: Iterable[Objective]) -> dict[str, float]:
         metric = objective.name.partition("_")[0]
         if objective.percentile is not None and metric in ("ttft", "tpot", "e2e"):
             limits[metric] = min(objective.limit, limits.get(metric, objective.limit))
+    return limits
+
+
+def limits_for(objectives: Sequence[Objective], goodput: Mapping[str, str]) -> dict[str, float]:
+    """Per-request limits of a scenario: those given, else the ones that its objectives imply.
+
+    Raises:
+        ValueError: an objective that needs such limits, and there are none.
+
+    """
+    limits = request_limits(f"{metric}:{limit}" for metric, limit in goodput.items()) or limits_of(objectives)
+    needy = [o.name for o in objectives if o.name in ("goodput", "attainment")]
+    if needy and not limits:
+        raise ValueError(
+            f"objectives.{needy[0]}: needs per-request limits; give goodput, as in {{ttft: 500ms}}"
+        )
     return limits
 
 

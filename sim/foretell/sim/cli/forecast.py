@@ -6,11 +6,14 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from foretell.sim.cli.options import COUNT, POSITIVE, SECONDS, WHOLE, Number, engine_options, json_option
+
+if TYPE_CHECKING:
+    from foretell.sim.scenario import Scenario
 
 _MODEL = [
     click.option("--model", help="Bundled model (`foretell list models`), or a path to a config.json."),
@@ -80,6 +83,12 @@ _WORKLOAD = [
 ]
 _ASK = [
     click.option(
+        "--method",
+        type=click.Choice(["simulate", "closed_form"]),
+        default="simulate",
+        help="Simulate, or compute an endless run in milliseconds. [default: simulate]",
+    ),
+    click.option(
         "--slo",
         multiple=True,
         metavar="METRIC:STAT:LIMIT",
@@ -120,6 +129,7 @@ def _all(*groups: list[Any]) -> Callable[..., Any]:
 @_all(_WORKLOAD, _ASK, _OUT)
 def forecast_command(
     scenario: Path | None,
+    method: str,
     json_to: str | None,
     output: Path | None,
     no_progress: bool,
@@ -135,6 +145,9 @@ def forecast_command(
     from foretell.sim.records import output_folder, write_text
 
     target = json_target(json_to)
+    if method == "closed_form":
+        _refuse_runs(output, processes)
+        return _closed_form(scenario_of(scenario, flags), json_to, target)
     asked = scenario_of(scenario, flags)
     with contextlib.ExitStack() as stack:
         folder = None if output is None else stack.enter_context(output_folder(output, _FILES))
@@ -152,6 +165,31 @@ def forecast_command(
 
         show_forecast(result)
     return 0 if result.met else 1
+
+
+def _closed_form(asked: Scenario, json_to: str | None, target: Path | None) -> int:
+    from foretell.sim.closed_form import forecast_closed_form
+    from foretell.sim.records import write_text
+
+    result = forecast_closed_form(asked)
+    if target is not None:
+        write_text(target, result.to_json())
+    if json_to == "-":
+        click.echo(result.to_json(), nl=False)
+    else:
+        from foretell.sim.cli.tables import show_forecast
+
+        show_forecast(result)
+    return 0 if result.met else 1
+
+
+def _refuse_runs(output: Path | None, processes: int | None) -> None:
+    if output is not None:
+        raise click.UsageError(
+            "--output: a closed form has no records of requests; --json FILE has its figures"
+        )
+    if processes is not None:
+        raise click.UsageError("--processes: a closed form runs in one; drop it, or use --method simulate")
 
 
 _FILES = ("forecast.json", "requests.csv", "requests.parquet", "queries.csv")

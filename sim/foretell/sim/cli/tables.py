@@ -10,11 +10,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from foretell.sim.forecasting import Forecast, Verdict
 from foretell.sim.intervals import Estimate
 from foretell.sim.quantities import show_number, show_seconds, show_seconds_between
 
 if TYPE_CHECKING:
-    from foretell.sim.forecasting import Forecast, Verdict
+    from foretell.sim.client import Client
+    from foretell.sim.closed_form import ClosedForm
+
+    Told = Forecast | ClosedForm
 
 Show = Callable[[float], str]
 _METRICS = {
@@ -42,6 +46,8 @@ _FIGURES: list[tuple[str, str, Show, str]] = [  # key, label, number, unit
     ("energy_per_query_J", "Energy a query", show_number, " J"),
     ("energy_per_correct_J", "Energy a right answer", show_number, " J"),
     ("request_throughput_rps", "Requests", show_number, "/s"),
+    ("capacity_rps", "Highest stable rate", show_number, "/s"),
+    ("load", "Load", percent, ""),
     ("goodput_rps", "Goodput", show_number, "/s"),
     ("attainment", "Requests within their limits", percent, ""),
     ("output_throughput_tps", "Output tokens", show_number, "/s"),
@@ -73,7 +79,7 @@ _FIGURES: list[tuple[str, str, Show, str]] = [  # key, label, number, unit
 ]
 
 
-def show_forecast(forecast: Forecast, console: Console | None = None) -> None:
+def show_forecast(forecast: Told, console: Console | None = None) -> None:
     """Print a forecast: objectives, latencies, the other figures, notes."""
     out = console or Console(highlight=False)
     out.print(_headline(forecast))
@@ -82,20 +88,23 @@ def show_forecast(forecast: Forecast, console: Console | None = None) -> None:
         out.print(_verdicts(forecast.verdicts))
     out.print(_latencies(forecast))
     out.print(_figures(forecast))
-    n = forecast.scenario.replications
-    about = (
-        f"Beside or below a figure: where one run lands in 9 of 10 cases, from {n} replications. "
-        if n > 1
-        else ""
-    )
-    out.print(Text(about + _side(forecast), style="dim"))
+    out.print(Text(f"{forecast.method[0].upper()}{forecast.method[1:]}.", style="dim"))
+    out.print(Text(_about(forecast), style="dim"))
     for note in forecast.notes:
         out.print(Text(f"- {note}", style="dim"))
 
 
-def _side(forecast: Forecast) -> str:
+def _about(forecast: Told) -> str:
+    """Say what the figures are of."""
+    if not isinstance(forecast, Forecast):
+        return _side(None)
+    n = forecast.scenario.replications
+    below = f"Beside or below a figure: where one run lands in 9 of 10 cases, from {n} replications. "
+    return (below if n > 1 else "") + _side(forecast.scenario.client)
+
+
+def _side(client: Client | None) -> str:
     """Say on which side of the boundary the figures lie."""
-    client = forecast.scenario.client
     if client is None:
         return "Times are the engine's: without HTTP, tokenising and detokenising."
     whose = f" ({client.source}, {client.date})" if client.source else ""
@@ -105,7 +114,7 @@ def _side(forecast: Forecast) -> str:
     )
 
 
-def _headline(forecast: Forecast) -> Text:
+def _headline(forecast: Told) -> Text:
     if not forecast.verdicts:
         if "accuracy" in forecast.summary:
             right, late = (forecast.summary[key].value for key in ("accuracy", "e2e_p99_s"))
@@ -120,7 +129,7 @@ def _headline(forecast: Forecast) -> Text:
     return Text(f"Misses {missed}", style="bold red")
 
 
-def _subject(forecast: Forecast) -> str:
+def _subject(forecast: Told) -> str:
     """Say what runs where, under which load."""
     deployment = forecast.deployment
     counts: dict[str, int] = {}
@@ -130,18 +139,21 @@ def _subject(forecast: Forecast) -> str:
             counts[name] = counts.get(name, 0) + part.count * part.accelerators
     where = " on " + " and ".join(f"{n} × {name}" for name, n in counts.items()) if counts else ""
     engines = len(deployment.engines)
-    first = forecast.run.handovers.prefill_engines if forecast.run.handovers is not None else 0
+    first = getattr(deployment, "prefill_engines", 0)
     fleet = f"{engines} engine{'s' * (engines > 1)}"
     if first:
         fleet = f"{first} prefill and {engines - first} decode engines"
     task = forecast.scenario.workload.task
-    load = f"{len(forecast.trace):,} {'requests' if task is None else f'queries of {task}'}"
-    rate = _rate(forecast)
+    load = "requests" if task is None else f"queries of {task}"
+    if isinstance(forecast, Forecast):
+        load = f"{len(forecast.trace):,} {load}{_rate(forecast)}"
+    else:
+        load += _at(forecast.rate_per_s, forecast.mean_tokens)
     models = dict.fromkeys(p.model or p.step_cost or p.calibration for p in forecast.scenario.pools.values())
     what = " and ".join(str(model) for model in models) if task else str(next(iter(models)))
     if task is not None:
         what = f"{forecast.scenario.strategy['name']} with {what}"
-    return f"{what}{where}, {fleet}; {load}{rate}"
+    return f"{what}{where}, {fleet}; {load}"
 
 
 def _rate(forecast: Forecast) -> str:
@@ -154,9 +166,12 @@ def _rate(forecast: Forecast) -> str:
         return text
     mean_in, mean_out = float(trace.prompt_tokens.mean()), float(trace.output_tokens.mean())
     rate = (len(trace) - 1) / span
-    if workload.task is not None:
-        return f"{text} at {show_number(rate)}/s"
-    return f"{text} at {show_number(rate)}/s, on average {mean_in:,.0f} tokens in, {mean_out:,.0f} out"
+    return text + _at(rate, None if workload.task is not None else (mean_in, mean_out))
+
+
+def _at(rate_per_s: float, tokens: tuple[float, float] | None) -> str:
+    lengths = f", on average {tokens[0]:,.0f} tokens in, {tokens[1]:,.0f} out" if tokens else ""
+    return f" at {show_number(rate_per_s)}/s{lengths}"
 
 
 def chance(probability: float) -> str:
@@ -177,13 +192,15 @@ def _verdicts(verdicts: tuple[Verdict, ...]) -> Table:
     return table
 
 
-def _latencies(forecast: Forecast) -> Table:
+def _latencies(forecast: Told) -> Table:
     asked = {v.objective.key.split("_")[1] for v in forecast.verdicts if v.objective.kind == "time"}
     statistics = ["mean", "p50", "p90", "p99"]
     statistics += sorted(s for s in asked if s not in statistics)
-    at_client = forecast.scenario.client is not None
+    at_client = forecast.scenario.client is not None and isinstance(forecast, Forecast)
     table = Table("Latency at the client" if at_client else "Latency", *statistics, box=None, pad_edge=False)
     for metric, label in _METRICS.items():
+        if not any(f"{metric}_{s}_s" in forecast.summary for s in statistics):
+            continue  # a closed form has no gaps
         if forecast.scenario.workload.task is not None:
             label = "Query (E2E)" if metric == "e2e" else f"{label}, calls"
         if metric == "itl" and at_client:
@@ -193,7 +210,7 @@ def _latencies(forecast: Forecast) -> Table:
     return table
 
 
-def _figures(forecast: Forecast) -> Table:
+def _figures(forecast: Told) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     for key, label, show, unit in _FIGURES:
         if key.endswith("per_accelerator_tps") and forecast.deployment.accelerators == 1:

@@ -1,0 +1,36 @@
+"""Whether an objective is met, in closed form: by draws of what is not known for sure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from foretell.sim.forecasting import SHARES, Verdict
+from foretell.sim.intervals import Estimate, chance_below
+from foretell.sim.objectives import Objective
+
+
+def verdict(objective: Objective, summary: Mapping[str, Estimate]) -> Verdict:
+    """Judge a figure and its draws; a draw that has none (NaN: it is overloaded) misses.
+
+    Raises:
+        ValueError: the closed form has no such figure.
+
+    """
+    found = summary.get(objective.key)
+    if found is None:
+        known = ", ".join(name for name in summary if not name.endswith("_s"))
+        latencies = ", ".join(sorted({n.rpartition("_")[0] for n in summary if n.endswith("_mean_s")}))
+        raise ValueError(
+            f"objectives.{objective.name}: the closed form has no {objective.key}, but {latencies}, {known}; "
+            "use --method simulate"
+        )
+    told = [value for value in found.values if not math.isnan(value)]
+    met = objective.met(found.value)
+    if len(found.values) < 2:
+        return Verdict(objective, found.value, met, math.nan)
+    if len(told) < 2:  # overloaded in nearly every draw
+        return Verdict(objective, found.value, met, sum(map(objective.met, told)) / len(found.values))
+    below = chance_below(told, objective.limit, share=objective.key in SHARES)
+    chance = below if objective.direction == "<=" else 1 - below
+    return Verdict(objective, found.value, met, chance * len(told) / len(found.values))
