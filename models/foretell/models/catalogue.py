@@ -6,6 +6,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -40,7 +41,12 @@ def read_record(kind: str, name: str) -> dict[str, Any]:
     found = name.lower()
     if found not in list_records(kind):
         raise ValueError(unknown_name(kind, name, list_records(kind)))
-    text = (files("foretell.models") / "data" / kind / f"{found}.toml").read_text(encoding="utf-8")
+    return deepcopy(_bundled(kind, found))
+
+
+@cache
+def _bundled(kind: str, name: str) -> dict[str, Any]:
+    text = (files("foretell.models") / "data" / kind / f"{name}.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from foretell.models.pricing import scalable_cost, step_cost
 from foretell.models.residual import FITTED_CONTEXT_TOKENS
 from foretell.sim.config import EngineConfig
 from foretell.sim.costspec import parse_step_cost
-from foretell.sim.presets import engine_config, load_preset, resolve_settings
+from foretell.sim.presets import EngineSettings, engine_config, load_preset, resolve_settings
 from foretell.sim.profile import Profile, calibrated_cost, read_profile
 from foretell.sim.routers import make_router
 from foretell.sim.scenario import Pool, ReplicaGroup
@@ -162,8 +162,15 @@ class Deployment:
         return {}
 
 
-def deploy(pool: Pool, mean_context_tokens: float | None = None) -> Deployment:
+def deploy(
+    pool: Pool, mean_context_tokens: float | None = None, known: dict[Any, Any] | None = None
+) -> Deployment:
     """Make a pool concrete.
+
+    Args:
+        pool: the pool.
+        mean_context_tokens: of its requests, for layers with a sliding window.
+        known: kept between calls of many alike: what they have in common is then made once.
 
     Raises:
         ValueError: unknown names, an impossible plan, a model that does not fit (by how much), or
@@ -176,7 +183,7 @@ def deploy(pool: Pool, mean_context_tokens: float | None = None) -> Deployment:
         part, remarks = (
             _own_cost(pool, group)
             if group.step_cost is not None or pool.model is None
-            else _modelled(pool, group, mean_context_tokens)
+            else _modelled(pool, group, mean_context_tokens, {} if known is None else known)
         )
         parts.append(part)
         notes += remarks
@@ -277,10 +284,14 @@ def _own_cost(pool: Pool, group: ReplicaGroup) -> tuple[EnginePart, list[str]]:
 
 
 def _modelled(
-    pool: Pool, group: ReplicaGroup, mean_context_tokens: float | None
+    pool: Pool, group: ReplicaGroup, mean_context_tokens: float | None, known: dict[Any, Any]
 ) -> tuple[EnginePart, list[str]]:
     assert group.engine is not None
-    layout = layout_of(pool, group)
+    bare = replace(pool, engine=EngineSettings(), replicas=(replace(group, count=1, engine=None),))
+    if bare not in known:
+        layout = layout_of(pool, group)
+        known[bare] = layout, peak_work(*layout)
+    layout, work = known[bare]
     architecture, hardware, plan, precision = layout
     world = plan.tensor_parallel_size * plan.pipeline_parallel_size
     settings = resolve_settings(group.engine, hardware.accelerator, world)
@@ -288,14 +299,17 @@ def _modelled(
     version = load_preset(group.engine.preset)["engine_version"]
     cost: StepCost
     if group.calibration is None:
-        cost = modelled = step_cost(
-            *layout,
-            operator_times=pool.operator_times,
-            engine_version=version,
-            enforce_eager=eager,
-            async_scheduling=bool(settings.get("async_scheduling")),
-        )
-        notes = modelled.validity()
+        steps = bare, version, eager, bool(settings.get("async_scheduling"))
+        if steps not in known:
+            known[steps] = step_cost(
+                *layout,
+                operator_times=pool.operator_times,
+                engine_version=version,
+                enforce_eager=eager,
+                async_scheduling=steps[-1],
+            )
+        cost = known[steps]
+        notes = known[steps].validity()
     elif eager:
         raise ValueError("enforce_eager: a calibration holds for the server as it ran; drop one of the two")
     else:
@@ -339,7 +353,7 @@ def _modelled(
     notes += remark
     config = engine_config(settings, num_gpu_blocks=blocks, max_model_len=length)
     count = group.count * plan.data_parallel_size
-    price, work = _price(pool, hardware), peak_work(*layout)
+    price = _price(pool, hardware)
     return EnginePart(count, world, cost, config, hardware, price, capacity, work), notes
 
 

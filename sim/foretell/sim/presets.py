@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib.resources import files
@@ -102,6 +103,12 @@ def list_presets() -> tuple[str, ...]:
     return tuple(sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")))
 
 
+@cache
+def _bundled(name: str) -> dict[str, Any]:
+    text = (files("foretell.sim") / "data" / "presets" / f"{name}.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
 def load_preset(name: str) -> dict[str, Any]:
     """Load a preset by name, or from a path to a .toml file.
 
@@ -114,8 +121,7 @@ def load_preset(name: str) -> dict[str, Any]:
 
         record = read_file(Path(name))
     elif name in list_presets():
-        text = (files("foretell.sim") / "data" / "presets" / f"{name}.toml").read_text(encoding="utf-8")
-        record = tomllib.loads(text)
+        record = deepcopy(_bundled(name))
     else:
         raise ValueError(unknown_name("preset", name, list_presets()))
     required = ["name", "engine_version", "settings", "devices"]
