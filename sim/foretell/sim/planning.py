@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from foretell.sim.objectives import Objective, objectives_from_mapping
+from foretell.sim.objectives import FIGURES, Objective, objectives_from_mapping
+from foretell.sim.planning_known import Known
 from foretell.sim.planning_spec import PlanSpec, plan_spec
 from foretell.sim.scenario import Pool, Scenario
 
+MONEY = tuple(name for name, (_, kind, _) in FIGURES.items() if kind in ("money", "rent"))
 __all__ = ["Candidate", "Expected", "PlanSpec", "Shortlist", "expect", "plan_spec"]
 
 
@@ -42,8 +44,8 @@ class Expected:
         usd_per_h: rent of all, infinite where a price is not known.
         met: whether every objective holds, at more traffic and with replicas lost too.
         missed: the objectives that do not, with what was found and when.
-        margin: the least room to a limit over all objectives and conditions, as a share of the limit; below 0
-            where one is missed.
+        rooms: by objective, the least room to its limit over all conditions, as a share of the limit; below 0
+            where it is missed. "load" stands for keeping up.
         method, notes: as in `Analysis`.
 
     """
@@ -53,9 +55,24 @@ class Expected:
     usd_per_h: float
     met: bool
     missed: tuple[str, ...]
-    margin: float
+    rooms: Mapping[str, float]
     method: str
     notes: tuple[str, ...]
+
+    @property
+    def margin(self) -> float:
+        """Room of the objective that binds; money, which is what a plan saves, does not count."""
+        return min((room for name, room in self.rooms.items() if name not in MONEY), default=math.inf)
+
+    @property
+    def binds(self) -> str:
+        """The objective with the least room."""
+        return min(self.rooms, key=lambda name: self.rooms[name])
+
+    @property
+    def rent(self) -> tuple[float, int]:
+        """What a plan saves: rent [USD/h], and accelerators where that is alike or unknown."""
+        return self.usd_per_h, accelerators_of(self.candidate.scenario)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +80,9 @@ class Shortlist:
     """What a search found.
 
     Attributes:
-        best: the cheapest that meet everything, cheapest first, one a layout (all fields but the replicas).
+        best: the cheapest that meet everything, cheapest first, one a kind: all fields but the replicas and
+            the settings of engines, of which those with the largest margin are taken (where nothing but
+            settings is varied, each of them is a kind).
         space: candidates in all.
         bounded: how many of them were dropped by bounds alone.
         analysed: full closed-form forecasts made.
@@ -80,8 +99,12 @@ class Shortlist:
     nearest: tuple[Expected, ...] = ()
 
 
-def expect(candidate: Candidate) -> Expected:
+def expect(candidate: Candidate, known: Known | None = None) -> Expected:
     """Forecast a candidate by the queueing models, as it is, with more traffic, and with replicas lost.
+
+    Args:
+        candidate: whom.
+        known: what it has in common with others that were asked before.
 
     Raises:
         ValueError: it cannot be deployed, or has no closed form.
@@ -90,21 +113,22 @@ def expect(candidate: Candidate) -> Expected:
     objectives = objectives_from_mapping(candidate.scenario.objectives)
     figures: Mapping[str, float] = {}
     missed: list[str] = []
-    margin, method = math.inf, ""
+    rooms: dict[str, float] = {}
+    method = ""
     notes: tuple[str, ...] = ()
     for when, scenario in conditions(candidate):
         if scenario is None:
             missed.append(f"{when}: no replica is left")
-            margin = -1.0
+            rooms["load"] = -1.0
             continue
-        found, how, remarks = figures_of(scenario)
+        found, how, remarks = figures_of(scenario, known)
         if not method:
             figures, method, notes = found, how, remarks
         faults, room = judged(objectives, found)
         missed += [f"{when}: {fault}" if when else fault for fault in faults]
-        margin = min(margin, room)
+        rooms = {name: min(value, rooms.get(name, value)) for name, value in {**rooms, **room}.items()}
     usd = figures.get("usd_per_h", math.inf)
-    return Expected(candidate, figures, usd, not missed, tuple(missed), margin, method, notes)
+    return Expected(candidate, figures, usd, not missed, tuple(missed), rooms, method, notes)
 
 
 def conditions(candidate: Candidate) -> Iterator[tuple[str, Scenario | None]]:
@@ -126,7 +150,9 @@ def busier(scenario: Scenario, factor: float) -> Scenario:
     return replace(scenario, workload=replace(workload, rate_scale=workload.rate_scale * factor))
 
 
-def figures_of(scenario: Scenario) -> tuple[Mapping[str, float], str, tuple[str, ...]]:
+def figures_of(
+    scenario: Scenario, known: Known | None = None
+) -> tuple[Mapping[str, float], str, tuple[str, ...]]:
     """Figures, method and notes of a scenario in closed form.
 
     Raises:
@@ -136,33 +162,51 @@ def figures_of(scenario: Scenario) -> tuple[Mapping[str, float], str, tuple[str,
     if scenario.workload.task is not None:
         from foretell.sim.estimate_cell import estimate_scenario
 
-        summary, _, notes = estimate_scenario(replace(scenario, replications=1))
+        summary, _, notes = estimate_scenario(replace(scenario, replications=1, objectives={}))
         figures = {name: found.value for name, found in summary.items()}
         return figures, "closed form: programs by Little's law", notes
     from foretell.sim.analytic import analyse
 
-    found = analyse(scenario)
+    if known is None:
+        found = analyse(scenario)
+    else:
+        found = analyse(scenario, known.load(scenario.workload), known.deployment(scenario))
     return found.figures, found.method, found.notes
 
 
-def judged(objectives: tuple[Objective, ...], figures: Mapping[str, float]) -> tuple[list[str], float]:
-    """Objectives that figures miss, in words, and the least room to a limit as a share of it."""
-    missed, margin = [], math.inf
+def accelerators_of(scenario: Scenario) -> int:
+    """Accelerators in all."""
+    return sum(
+        group.count
+        * (group.tensor_parallel_size or 1)
+        * (group.pipeline_parallel_size or 1)
+        * (group.data_parallel_size or 1)
+        for pool in scenario.pools.values()
+        for group in pool.groups
+    )
+
+
+def judged(
+    objectives: tuple[Objective, ...], figures: Mapping[str, float]
+) -> tuple[list[str], dict[str, float]]:
+    """Objectives that figures miss, in words, and the room of each to its limit as a share of it."""
+    missed: list[str] = []
+    rooms: dict[str, float] = {}
     load = figures.get("load", math.nan)
     if not load < 1:
         missed.append(f"overloaded: {load:.0%} of the capacity")
-        margin = 1 - load if load == load else -1.0
+        rooms["load"] = 1 - load if load == load else -1.0
     for objective in objectives:
         value = figures.get(objective.key, math.nan)
-        if not objective.met(value) and not (load >= 1 and math.isinf(value)):
+        if not objective.met(value) and not (load >= 1 and not math.isfinite(value)):
             told = "has no closed form here" if objective.key not in figures else objective.show(value)
             missed.append(f"{objective}: {told}")
-        margin = min(margin, _room(objective, value))
-    return missed, margin
+        rooms[objective.name] = _room(objective, value)
+    return missed, rooms
 
 
 def _room(objective: Objective, value: float) -> float:
-    """Room to the limit as a share of it, −1 at worst."""
+    """Room to the limit as a share of it, -1 at worst."""
     if math.isnan(value):
         return -1.0
     if objective.limit == 0:
