@@ -7,6 +7,7 @@ equation they are, where it is valid, and its source; `continuous` is ours: cont
 from foretell.models.queueing.bulk import BatchTime, BulkQueue, bulk_queue
 from foretell.models.queueing.continuous import ContinuousBatching, continuous_batching
 from foretell.models.queueing.lengths import Lengths
+from foretell.models.queueing.mean_field import Fleet, power_of_d
 from foretell.models.queueing.mmpp import mmpp_m1, mmpp_scv
 from foretell.models.queueing.multiserver import (
     erlang_b,
@@ -36,6 +37,7 @@ __all__ = [
     "Clipped",
     "ContinuousBatching",
     "EngineLimits",
+    "Fleet",
     "Lengths",
     "Saturated",
     "Station",
@@ -60,6 +62,7 @@ __all__ = [
     "mmpp_m1",
     "mmpp_scv",
     "mxg1",
+    "power_of_d",
     "saturated",
     "tandem",
 ]
