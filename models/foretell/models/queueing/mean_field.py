@@ -167,5 +167,6 @@ def _fixed_point(rate: float, ends: Array, choices: float) -> Array:
     while log_tail(top, low)[0] > 0:
         low *= 2
     found = brentq(lambda x: log_tail(top, x)[0], low, least, xtol=1e-12)
-    tail: Array = np.exp(np.minimum(log_tail(top, float(found)), 0.0))
+    tail: Array = np.exp(log_tail(top, float(found)))
+    tail[0] = 1.0
     return tail
