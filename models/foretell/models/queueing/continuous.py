@@ -14,21 +14,20 @@ time that follows the occupancy over its own stay.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from foretell.models.queueing.backlog import Backlog, prompt_backlog, step_seconds
+from foretell.models.queueing.drawing import chance, counts, draw, lattice, tokens_of
 from foretell.models.queueing.lengths import Lengths
 from foretell.models.queueing.occupancy import occupancy
 from foretell.models.queueing.saturation import EngineLimits, Saturated, saturated
 from foretell.models.stepcost import StepCost
 
 Array = npt.NDArray[np.float64]
-POINTS = 2048
-_DIMENSIONS = 8
 _EXCESS = 64
 """Steps after which the backlog has forgotten where it started."""
 _NODES = (0.003, 0.15, 0.5, 0.85, 0.997)
@@ -82,6 +81,7 @@ def continuous_batching(
     arrival_scv: float = 1.0,
     dispersion: float | None = None,
     most: Saturated | None = None,
+    occupied: Callable[[Array], tuple[Array, float]] | None = None,
 ) -> ContinuousBatching:
     """Solve an engine with continuous batching at a load.
 
@@ -93,6 +93,8 @@ def continuous_batching(
         arrival_scv: squared coefficient of variation of the gaps between arrivals; 1 for Poisson.
         dispersion: variance over mean of the arrivals during a request's stay; as `arrival_scv` when None.
         most: what `saturated` gives, where it is known already.
+        occupied: from s(n), the law of n that an arrival finds and the number in line, where a router sees n;
+            as `occupancy` gives them for Poisson arrivals when None.
 
     Raises:
         ValueError: the rate is not > 0, or not below the capacity (which is told).
@@ -120,7 +122,13 @@ def continuous_batching(
     peakedness = _peakedness(
         law, rate_per_s, n, step_s, bare_s, arrival_scv if dispersion is None else dispersion
     )
-    share, _ = occupancy(births, steps, step_s, limit, peakedness)
+
+    def law_of_n(more: float = 0.0) -> tuple[Array, float]:
+        if occupied is not None:
+            return occupied(step_s)
+        return occupancy(births, steps, step_s, limit, peakedness + more)
+
+    share, _ = law_of_n()
     n_most = n[prompts_per_s > rate_per_s / 0.95].max(initial=1.0)
     nodes = np.unique(np.concatenate([[0.0], np.interp(_NODES, np.cumsum(share), n).round().clip(1, n_most)]))
     backlog = prompt_backlog(cost, law, nodes, rate_per_s, budget)
@@ -128,13 +136,13 @@ def continuous_batching(
     step_s *= np.interp(n, nodes[busy], backlog.mean_s[busy] / np.interp(nodes[busy], n, step_s))
     if not by_tokens:
         step_s[-1] = most.step_s  # with a line, one starts as one ends
-    share, _ = occupancy(births, steps, step_s, limit, peakedness)
+    share, _ = law_of_n()
     # Requests differ in the tokens that they hold, which adds to what counts in a step and in the KV cache.
     reading = law.held_scv * _context_share(cost, law, float((share * n).sum()), budget) ** 2
     filling = law.held_scv if most.bound_by == "kv_cache" else 0.0
-    queued, line = occupancy(births, steps, step_s, limit, peakedness + filling)
+    queued, line = law_of_n(filling)
     variability = (1 + law.variability) / 2  # bursts are in the line already
-    u = _lattice()
+    u = lattice()
     row = law.drawn(u[:, 0], u[:, 7])
     prompt, gaps = law.prompt[row], law.output[row] - 1
 
@@ -161,10 +169,10 @@ def continuous_batching(
     after = excess[np.clip(gaps, 1, _EXCESS).astype(np.int64) - 1, node, behind] * (gaps > 0)
     mean_after = np.array([after[node == k].mean() if (node == k).any() else 0.0 for k in range(len(nodes))])
     step_s = np.maximum(step_s + np.interp(n, nodes[busy], mean_after[busy]) / steps, 1e-9)
-    share, _ = occupancy(births, steps, step_s, limit, peakedness + reading)
+    share, _ = law_of_n(reading)
     seen = np.minimum(n + 1, limit).astype(np.int64)
     tpot = float((share * step_s[seen]).sum())
-    queued, line = occupancy(births, steps, step_s, limit, peakedness + filling)
+    queued, line = law_of_n(filling)
     first = first + _line_wait(u[:, 1], queued, line, rate_per_s, variability)
     own = after / np.maximum(gaps, 1.0) - mean_after[node] / steps
     gap = own + _gaps(
@@ -229,16 +237,6 @@ def _mean_steps(
     return np.interp(n, some, mean), np.interp(n, some, seconds[:, 0]), np.interp(n, some, seconds[:, -1])
 
 
-def _lattice() -> Array:
-    """Points of the unit cube, shape (POINTS, _DIMENSIONS): Roberts' additive recurrence, no randomness."""
-    ratio = 2.0
-    for _ in range(40):
-        ratio = (1 + ratio) ** (1 / (_DIMENSIONS + 1))
-    steps = ratio ** -np.arange(1.0, _DIMENSIONS + 1)
-    points: Array = (0.5 + np.arange(1, POINTS + 1)[:, None] * steps) % 1.0
-    return points
-
-
 def _line_wait(u: Array, share: Array, line: float, rate_per_s: float, variability: float) -> Array:
     """Wait for a slot: exponential for those who find all taken, with Allen–Cunneen's variability."""
     taken = float(share[-1])
@@ -270,7 +268,7 @@ def _first_token(
     length = backlog.share * backlog.step_s
     if arrival_scv != 1:
         # Steps with prompts began soon after another arrival, which is less or more likely than at random.
-        near = _chance(rate_per_s * backlog.step_s, 1, arrival_scv)
+        near = chance(rate_per_s * backlog.step_s, 1, arrival_scv)
         length[:, 1:] *= (near / -np.expm1(-rate_per_s * backlog.step_s))[:, 1:]
         # And of several prompts in a step, where arrivals keep apart there are fewer; the more the prompts
         # vary, the more are its tokens one prompt's. (Bursts raise that without bound; they are left.)
@@ -280,8 +278,8 @@ def _first_token(
         with_it = np.maximum(np.round(others_in_it / spread), 0.0)
         for k in range(1, min(int(with_it.max()), 8) + 1 if arrival_scv < 1 else 1):
             alike = with_it == k
-            length[:, alike] *= _chance(come, k, arrival_scv) / np.maximum(_chance(come, k, 1.0), 1e-300)
-    at = _draw(length, node, u[:, 2])
+            length[:, alike] *= chance(come, k, arrival_scv) / np.maximum(chance(come, k, 1.0), 1e-300)
+    at = draw(length, node, u[:, 2])
     running = backlog.step_s[node, at]
     idle = (others == 0) & (at == 0)
     past = np.where(from_line | idle, 0.0, u[:, 3] * running)
@@ -292,15 +290,15 @@ def _first_token(
     planned: Array | float = 0.0
     if limits.async_scheduling:
         # The step after the running one is planned already; chunks of a long prompt go on in it.
-        drawn = _draw(backlog.share, node, (u[:, 4] + u[:, 5]) % 1.0)
+        drawn = draw(backlog.share, node, (u[:, 4] + u[:, 5]) % 1.0)
         chunk = np.minimum(np.ceil(left / backlog.unit).astype(np.int64), backlog.share.shape[1] - 1)
         planned = np.where(from_line | idle, 0.0, backlog.step_s[node, np.maximum(drawn, chunk)])
         left = np.maximum(left - room, 0.0)
-    ahead = left + _tokens(law, rate_per_s * past, arrival_scv, u[:, 4], u[:, 6])
+    ahead = left + tokens_of(law, rate_per_s * past, arrival_scv, u[:, 4], u[:, 6])
     total = ahead + prompt
     whole = np.maximum(np.ceil(total / room) - 1, 0.0)
     full_s = full_s[others]
-    behind = _tokens(law, rate_per_s * rest, arrival_scv, u[:, 5], (u[:, 6] + 0.5) % 1.0)
+    behind = tokens_of(law, rate_per_s * rest, arrival_scv, u[:, 5], (u[:, 6] + 0.5) % 1.0)
     behind += law.mean_prompt * rate_per_s * whole * full_s
     rest = rest + planned
     last = np.minimum(total - whole * room + behind, room)
@@ -313,7 +311,7 @@ def _first_token(
     )
     final = np.asarray(final, dtype=np.float64)
     left = np.maximum(total - whole * room + behind - room, 0.0)
-    left += law.mean_prompt * _counts(rate_per_s * final, arrival_scv, (u[:, 5] + u[:, 3]) % 1.0)
+    left += law.mean_prompt * counts(rate_per_s * final, arrival_scv, (u[:, 5] + u[:, 3]) % 1.0)
     after = np.minimum(np.round(left / backlog.unit), backlog.share.shape[1] - 1).astype(np.int64)
     return rest + whole * full_s + final, after
 
@@ -353,47 +351,3 @@ def _gaps(
     drawn = gammaincinv(shape, u) / shape * extra
     gap: Array = mean - extra + np.where(shape > 1e8, extra, drawn)
     return gap
-
-
-def _draw(weights: Array, row: npt.NDArray[np.int64], u: Array) -> npt.NDArray[np.int64]:
-    """Column drawn from the weights of each row, by inversion."""
-    cumulated = np.cumsum(weights, axis=1)
-    cumulated /= cumulated[:, -1:]
-    flat = (cumulated + np.arange(len(weights))[:, None]).ravel()
-    found = np.searchsorted(flat, row + np.minimum(u, 1 - 1e-9)) - row * weights.shape[1]
-    column: npt.NDArray[np.int64] = np.clip(found, 0, weights.shape[1] - 1)
-    return column
-
-
-def _tokens(law: Lengths, mean: Array, scv: float, u: Array, v: Array) -> Array:
-    """Prompt tokens of those who come near a request: the first of them drawn, the rest at their mean."""
-    count = _counts(mean, scv, u)
-    first = law.prompt[(v * len(law.prompt)).astype(np.int64)]
-    return np.where(count > 0, first + (count - 1) * law.mean_prompt, 0.0)
-
-
-def _counts(mean: Array, scv: float, u: Array) -> Array:
-    """Arrivals in a time after (or before) one of them, by inversion, up to 40; Poisson with scv 1."""
-    count = np.zeros_like(mean)
-    some = np.arange(len(mean))  # who has k or more
-    for k in range(1, 41):
-        some = some[u[some] > 1 - _chance(mean[some], k, scv)]
-        if not some.size:
-            break
-        count[some] = k
-    return count
-
-
-def _chance(mean: Array, k: int, scv: float) -> Array:
-    """That k arrivals or more follow one of them in a time in which `mean` are expected: gamma gaps."""
-    if scv == 1:
-        term = np.exp(-mean)
-        fewer = term.copy()
-        for j in range(1, k):
-            term *= mean / j
-            fewer += term
-        return np.asarray(np.maximum(1 - fewer, 0.0), dtype=np.float64)
-    from scipy.special import gammainc
-
-    shape = 1 / max(scv, 1e-3)
-    return np.asarray(gammainc(k * shape, shape * mean), dtype=np.float64)
