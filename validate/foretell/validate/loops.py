@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -74,18 +74,14 @@ def simulate_row(loop: Loop) -> LoopFeatures | str:
     """Simulate one row; a reason where that is impossible."""
     run, row = loop.row.run, loop.row
     scales = loop.scales.at(keys_of(row))
-    client = Client(
-        latency_s=1e-3 * scales["client"],
-        per_prompt_token_s=1e-6 * scales["client_1k"],
-        per_stream_s=1e-6 * scales["client_stream"],
-    )
+    client = client_of(scales)
     terms = {name: value for name, value in scales.items() if name not in CLIENT}
     lengths = uniform_lengths(run.prompt_tokens, run.output_tokens, run.num_requests)
     try:
         if row.prefill and row.decode:
             architecture, hardware = load_architecture(run.model), load_hardware(run.accelerator)
             costs = [
-                _pool_cost(run, pool.parallelism, loop.operator_times).scaled(terms)
+                pool_cost(run, pool.parallelism, loop.operator_times).scaled(terms)
                 for pool in (row.prefill, row.decode)
             ]
             ttft_s, tpot_s = simulate_pools(
@@ -93,7 +89,7 @@ def simulate_row(loop: Loop) -> LoopFeatures | str:
             )
             nothing = np.zeros(0)
             return LoopFeatures(ttft_s, tpot_s, nothing, nothing, 0, 0)
-        cost = _cost(run, run.parallelism, loop.operator_times).scaled(terms)
+        cost = own_cost(run, run.parallelism, loop.operator_times).scaled(terms)
         engines = run.parallelism.data_parallel_size
         return simulate_loop(cost, config_of(run), engines, lengths, run.concurrency, client)
     except ValueError as error:
@@ -107,7 +103,17 @@ def config_of(run: ServerRun) -> EngineConfig:
     return engine_of(run, run.parallelism, prompt + output / 2, hardware, architecture)
 
 
-def _cost(run: ServerRun, plan: Parallelism, operator_times: str) -> TabulatedCost:
+def client_of(scales: Mapping[str, float]) -> Client:
+    """The way to the engine that the scales of CLIENT stand for."""
+    return Client(
+        latency_s=1e-3 * scales["client"],
+        per_prompt_token_s=1e-6 * scales["client_1k"],
+        per_stream_s=1e-6 * scales["client_stream"],
+    )
+
+
+def own_cost(run: ServerRun, plan: Parallelism, operator_times: str) -> TabulatedCost:
+    """Seconds of a step of an engine that does both phases, before any scaling."""
     early = (run.model, run.accelerator) == ("minimax-m2.5", "b200") and run.release == (0, 17)
     # its script sets VLLM_USE_FLASHINFER_MOE_FP8=0
     return _operators(
@@ -121,9 +127,10 @@ def _cost(run: ServerRun, plan: Parallelism, operator_times: str) -> TabulatedCo
     )
 
 
-def _pool_cost(run: ServerRun, plan: Parallelism, operator_times: str) -> TabulatedCost:
+def pool_cost(run: ServerRun, plan: Parallelism, operator_times: str) -> TabulatedCost:
+    """Seconds of a step of an engine of a pool, before any scaling."""
     if operator_times != "silicon":
-        return _cost(run, plan, operator_times)
+        return own_cost(run, plan, operator_times)
     return _backend_cost(dataclasses.replace(run, concurrency=0, num_requests=0), plan)
 
 
