@@ -1,0 +1,175 @@
+"""Simulations of a plan's candidates: each made once, and none longer than it takes to see that it fails."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from foretell.models.hardware import load_hardware
+from foretell.sim.bounds import BOUNDS
+from foretell.sim.forecasting import Forecast, Verdict, forecast
+from foretell.sim.intervals import Estimate
+from foretell.sim.objectives import Objective, objectives_from_mapping
+from foretell.sim.planning import figures_of, judged
+from foretell.sim.scenario import Scenario
+
+HOPELESS_LOAD = 1.05
+"""Share of the closed form's capacity from which on nothing is simulated: that capacity is good to 5 %, and a
+run of finite length would not show how long a line grows that never ends."""
+_FAR = -0.5
+"""Room to a limit below which one run is enough to say that it is missed."""
+_FIRST_PAYS = 4
+"""Replications from which on a single one is run first."""
+
+Told = Callable[[str], None]
+"""Called with what is simulated next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One deployment under one load, simulated.
+
+    Attributes:
+        scenario: the whole of it.
+        met: whether every objective holds, as surely as the plan asks.
+        probability: chance that a run meets an objective, of the least certain one; NaN from a single run.
+        room: least room to a limit as a share of it; below 0 where one is missed.
+        missed: objectives that do not hold, with what was found.
+        summary, verdicts, notes: as a forecast's; empty without a simulation.
+        use: shares of what bounds an engine: "kv_cache", "max_num_seqs", "max_num_batched_tokens".
+        runs: replications behind it; 0 if none was needed, or none possible.
+
+    """
+
+    scenario: Scenario
+    met: bool
+    probability: float
+    room: float
+    missed: tuple[str, ...]
+    summary: Mapping[str, Estimate] = field(default_factory=dict)
+    verdicts: tuple[Verdict, ...] = ()
+    notes: tuple[str, ...] = ()
+    use: Mapping[str, float] = field(default_factory=dict)
+    runs: int = 0
+
+    @property
+    def bound_by(self) -> str:
+        """What bounds most of the steps' time: "compute", "memory", ...; empty if it is not known."""
+        shares = {name: self.summary.get(f"time_bound_by_{name}") for name in BOUNDS}
+        told = {n: e.value for n, e in shares.items() if e is not None and math.isfinite(e.value)}
+        return max(told, key=lambda name: told[name]) if told else ""
+
+
+class Trials:
+    """Simulates scenarios, each once.
+
+    Args:
+        probability: least chance that a run meets every objective.
+        processes: as of `forecast`.
+        told: called before each simulation.
+
+    """
+
+    def __init__(self, probability: float, processes: int | None = None, told: Told | None = None) -> None:
+        self.count = 0
+        self._probability, self._processes, self._told = probability, processes, told
+        self._known: dict[str, Trial] = {}
+
+    def __call__(self, scenario: Scenario, what: str = "") -> Trial:
+        """Simulate a scenario, or recall what came of it; `what` is told."""
+        key = json.dumps(scenario.to_dict(), sort_keys=True, default=str)
+        if key not in self._known:
+            self._known[key] = self._made(scenario, what)
+        return self._known[key]
+
+    def _made(self, scenario: Scenario, what: str) -> Trial:
+        refused = _dearer(scenario) or _overloaded(scenario)
+        if refused is not None:
+            return refused
+        if self._told is not None:
+            self._told(what)
+        self.count += 1
+        try:
+            if scenario.replications >= _FIRST_PAYS:
+                first = self._judged(forecast(replace(scenario, replications=1), processes=1))
+                if first.room < _FAR:
+                    return first
+            return self._judged(forecast(scenario, processes=self._processes))
+        except ValueError as error:
+            return Trial(scenario, False, 0.0, -1.0, (str(error),))
+
+    def _judged(self, found: Forecast) -> Trial:
+        chances = [v.probability for v in found.verdicts if not math.isnan(v.probability)]
+        return Trial(
+            found.scenario,
+            found.met and all(chance >= self._probability for chance in chances),
+            min(chances, default=math.nan),
+            min((room_of(v.objective, v.value) for v in found.verdicts), default=math.inf),
+            tuple(_fault(v) for v in found.verdicts if not v.met or v.probability < self._probability),
+            found.summary,
+            found.verdicts,
+            found.notes,
+            _use(found),
+            found.scenario.replications,
+        )
+
+
+def room_of(objective: Objective, value: float) -> float:
+    """Room of a value to its limit as a share of that, −1 at worst."""
+    return judged((objective,), {objective.key: value, "load": 0.0})[1][objective.name]
+
+
+def rent(scenario: Scenario) -> float:
+    """USD an hour of all accelerators, infinite where a price is not known."""
+    total = 0.0
+    for pool in scenario.pools.values():
+        for group in pool.groups:
+            price = pool.price_usd_per_h
+            if price is None and group.hardware is not None:
+                price = load_hardware(group.hardware).accelerator.price_usd_per_h
+            if price is None:
+                return math.inf
+            sizes = (group.tensor_parallel_size, group.pipeline_parallel_size, group.data_parallel_size)
+            total += group.count * math.prod(size or 1 for size in sizes) * price
+    return total
+
+
+def _dearer(scenario: Scenario) -> Trial | None:
+    """What a budget refuses without a simulation."""
+    for objective in objectives_from_mapping(scenario.objectives):
+        if objective.key == "usd_per_h" and not objective.met(rent(scenario)):
+            fault = f"{objective}: {objective.show(rent(scenario))}"
+            return Trial(scenario, False, 0.0, room_of(objective, rent(scenario)), (fault,))
+    return None
+
+
+def _overloaded(scenario: Scenario) -> Trial | None:
+    """What cannot keep up by any account."""
+    try:
+        load = figures_of(scenario)[0].get("load", math.nan)
+    except ValueError:  # no closed form, or not to be deployed: the simulation tells
+        return None
+    if not load >= HOPELESS_LOAD:
+        return None
+    return Trial(scenario, False, 0.0, 1 - load, (f"overloaded: {load:.0%} of the capacity",))
+
+
+def _fault(verdict: Verdict) -> str:
+    found = f"{verdict.objective}: {verdict.objective.show(verdict.value)}"
+    return found if not verdict.met else f"{found}, with a chance of only {verdict.probability:.0%}"
+
+
+def _use(found: Forecast) -> dict[str, float]:
+    """Shares of the limits of an engine that a run used in the mean."""
+    configs = [part.config for part in found.deployment.engines]
+    batch = found.summary["mean_batch"].value / (sum(c.max_num_seqs for c in configs) / len(configs))
+    stats = found.run.engines
+    steps = [one.steps * config.max_num_batched_tokens for one, config in zip(stats, configs, strict=True)]
+    tokens = sum(one.prefill_tokens + one.decode_seqs for one in stats)
+    return {
+        "kv_cache": found.summary["kv_use"].value,
+        "max_num_seqs": batch,
+        "max_num_batched_tokens": tokens / sum(steps) if sum(steps) else math.nan,
+    }

@@ -1,0 +1,251 @@
+"""Plans: the cheapest deployment that meets the objectives, found in closed form and verified by simulation.
+
+The closed form proposes layouts with their replicas (`planning_search`); simulation decides. Of each
+finalist the replicas are moved one at a time until one fewer does not hold, so that the chosen number is
+the least by simulation, whatever the closed form's error.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from foretell.sim.forecasting import deployed
+from foretell.sim.planning import Candidate, Expected, Shortlist, conditions
+from foretell.sim.planning_headroom import Headroom, headroom_of
+from foretell.sim.planning_spec import PlanSpec, plan_spec
+from foretell.sim.planning_trials import Trial, Trials
+from foretell.sim.planning_walk import Cost, Settled, Tested, cost_of, neighbours, settle
+from foretell.sim.scenario import Scenario
+from foretell.sim.vllm_command import ServeCommand, serve_commands
+
+Progress = Callable[[str, int], None]
+"""Called with what is done next, and how many simulations have been."""
+_WANTED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Finalist:
+    """A layout with the least replicas that hold in simulation.
+
+    Attributes:
+        expected: what the closed form proposed and said.
+        settled: the walk from there.
+        headroom: more traffic that it stands; None where it does not meet the objectives.
+        loss: by condition ("with 1 of chat lost") what is left then: None where nothing is.
+        commands: how to start its replicas.
+
+    """
+
+    expected: Expected
+    settled: Settled
+    headroom: Headroom | None = None
+    loss: Mapping[str, Trial | None] | None = None
+    commands: tuple[ServeCommand, ...] = ()
+
+    @property
+    def tested(self) -> Tested:
+        """The candidate, simulated."""
+        return self.settled.tested
+
+    @property
+    def candidate(self) -> Candidate:
+        """With the replicas that were settled on."""
+        return self.tested.candidate
+
+    @property
+    def met(self) -> bool:
+        """Whether it meets every objective under all conditions."""
+        return self.tested.met
+
+    @property
+    def usd_per_h(self) -> float:
+        """Rent of all accelerators."""
+        return self.tested.usd_per_h
+
+    @property
+    def trial(self) -> Trial:
+        """As it is, or where that was not simulated, under the condition that failed."""
+        found = self.tested.base
+        return next(iter(self.tested.trials.values())) if found is None else found
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to deploy.
+
+    Attributes:
+        scenario: what was asked.
+        spec: its plan section.
+        finalists: simulated layouts: those that meet everything by rent, then those that miss least.
+        unsimulated: layouts of the shortlist by closed form: those that could not be cheaper than the best
+            finalist, came after the last one, or are like one of them.
+        shortlist: how the search went.
+        simulated: scenarios simulated.
+        notes: what is estimated, assumed or outside a model's validity.
+
+    """
+
+    scenario: Scenario
+    spec: PlanSpec
+    finalists: tuple[Finalist, ...]
+    unsimulated: tuple[Expected, ...]
+    shortlist: Shortlist
+    simulated: int
+    notes: tuple[str, ...]
+
+    @property
+    def met(self) -> bool:
+        """Whether a deployment meets every objective under all conditions."""
+        return self.best is not None
+
+    @property
+    def best(self) -> Finalist | None:
+        """The cheapest that does."""
+        return next((f for f in self.finalists if f.met), None)
+
+    @property
+    def nearest(self) -> Finalist | None:
+        """Where none does, the one that misses least."""
+        return None if self.met or not self.finalists else self.finalists[0]
+
+    @property
+    def runners_up(self) -> tuple[Finalist, ...]:
+        """The other layouts that do, dearer or as dear."""
+        return tuple(f for f in self.finalists if f.met)[1:]
+
+    @property
+    def cheaper(self) -> Tested | None:
+        """The dearest simulated candidate that is cheaper than the best: what the last dollar buys."""
+        best = self.best
+        if best is None:
+            return None
+        failed = [t for f in self.finalists for t in (*f.settled.failed, f.tested) if not t.met]
+        below = [t for t in failed if t.cost < best.tested.cost]
+        return max(below, key=lambda t: (t.cost, t.room), default=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; see `docs/plan.md`."""
+        from foretell.sim.planning_records import plan_dict
+
+        return plan_dict(self)
+
+
+def plan(
+    scenario: Scenario,
+    *,
+    finalists: int = 3,
+    processes: int | None = None,
+    progress: Progress | None = None,
+) -> Plan:
+    """Find the cheapest deployment of a scenario's `plan` section. The number of processes changes nothing.
+
+    Args:
+        scenario: with a `plan` section and objectives.
+        finalists: layouts that are simulated at most, once one of them has met everything.
+        processes: as of `forecast`.
+        progress: called before each simulation.
+
+    Raises:
+        ValueError: a wrong section, no objective, or nothing in the space that could be forecast; one line.
+
+    """
+    from foretell.sim.planning_search import search
+
+    spec = plan_spec(scenario)
+    if progress is not None:
+        progress("searching", 0)
+    shortlist = search(scenario, wanted=max(_WANTED, 2 * finalists))
+
+    def told(what: str) -> None:
+        if progress is not None:
+            progress(what, trials.count)
+
+    trials = Trials(spec.probability, processes, told)
+    done: list[Finalist] = []
+    unsimulated: list[Expected] = []
+    least: Cost | None = None
+    for expected in shortlist.best or shortlist.nearest:
+        simulated = [one.expected for one in done]
+        settled_for = least is not None and (len(done) >= finalists or _lowest(expected, spec) >= least)
+        if settled_for or any(_alike(expected, other) for other in simulated):
+            unsimulated.append(expected)
+            continue
+        settled = settle(expected.candidate, spec, trials, least)
+        done.append(Finalist(expected, settled))
+        if settled.tested.met:
+            least = min(least or settled.tested.cost, settled.tested.cost)
+    ranked = sorted(done, key=_rank)
+    told_of = tuple(_described(one, trials) if one.met else one for one in ranked)
+    return Plan(
+        scenario,
+        spec,
+        told_of,
+        tuple(unsimulated),
+        shortlist,
+        trials.count,
+        tuple(_notes(told_of, shortlist)),
+    )
+
+
+def _lowest(expected: Expected, spec: PlanSpec) -> Cost:
+    """What a layout costs at least, taking the closed form to be one replica off at most."""
+    fewer = [cost_of(each) for each in neighbours(expected.candidate, spec, -1)]
+    return min(fewer, default=cost_of(expected.candidate))
+
+
+def _alike(one: Expected, other: Expected) -> bool:
+    """Whether two layouts differ in nothing that counts, as by a limit that does not bind."""
+    keys = ("ttft_p99_s", "tpot_p99_s", "e2e_p99_s", "capacity_rps")
+    same = all(_close(one.figures.get(key, 0.0), other.figures.get(key, 0.0)) for key in keys)
+    hardware = [[pool.hardware for pool in e.candidate.scenario.pools.values()] for e in (one, other)]
+    return one.usd_per_h == other.usd_per_h and same and hardware[0] == hardware[1]
+
+
+def _close(one: float, other: float) -> bool:
+    return one == other or math.isclose(one, other, rel_tol=1e-6)
+
+
+def _rank(finalist: Finalist) -> tuple[Any, ...]:
+    tested = finalist.tested
+    if not tested.met:
+        return True, -tested.room, tested.cost
+    sure = 0.0 if math.isnan(tested.probability) else tested.probability
+    return False, tested.cost, -sure
+
+
+def _described(finalist: Finalist, trials: Trials) -> Finalist:
+    """The finalist with its headroom, what the loss of a replica does, and its commands."""
+    candidate, scenario = finalist.candidate, finalist.candidate.scenario
+    known = candidate.headroom
+    held = finalist.tested.trials
+    at = next((trial for when, trial in held.items() if when.startswith("at +")), finalist.trial)
+    alone = replace(candidate, headroom=0.0, spare=max(candidate.spare, 1))
+    loss = {when: None if left is None else trials(left, when) for when, left in conditions(alone) if when}
+    return replace(
+        finalist,
+        headroom=headroom_of(scenario, at, trials, known),
+        loss=loss,
+        commands=serve_commands(scenario, deployed(scenario, _mean_context(scenario))),
+    )
+
+
+def _mean_context(scenario: Scenario) -> float:
+    """Mean tokens of a request while it is answered, which the estimate of the KV cache asks for."""
+    from foretell.sim.analytic_load import load_of
+
+    try:
+        law = load_of(scenario.workload).law
+    except ValueError:
+        return 0.0
+    return float((law.prompt + law.output / 2).mean())
+
+
+def _notes(finalists: tuple[Finalist, ...], shortlist: Shortlist) -> Iterator[str]:
+    if not shortlist.best and any(f.met for f in finalists):
+        yield "by the closed form nothing meets every objective; the simulation found that this does"
+    first = next((f for f in finalists if f.met), finalists[0] if finalists else None)
+    if first is not None:
+        yield from first.trial.notes
