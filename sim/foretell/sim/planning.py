@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from foretell.sim.objectives import FIGURES, Objective, objectives_from_mapping
-from foretell.sim.planning_known import Known
+from foretell.sim.planning_known import Forecast, Known
 from foretell.sim.planning_spec import PlanSpec, plan_spec
 from foretell.sim.scenario import Pool, Scenario
 
@@ -150,15 +150,19 @@ def busier(scenario: Scenario, factor: float) -> Scenario:
     return replace(scenario, workload=replace(workload, rate_scale=workload.rate_scale * factor))
 
 
-def figures_of(
-    scenario: Scenario, known: Known | None = None
-) -> tuple[Mapping[str, float], str, tuple[str, ...]]:
+def figures_of(scenario: Scenario, known: Known | None = None) -> Forecast:
     """Figures, method and notes of a scenario in closed form.
 
     Raises:
         ValueError: it cannot be deployed, or has no closed form.
 
     """
+    if known is None:
+        return _forecast(scenario, None)
+    return known.forecast(scenario, lambda: _forecast(scenario, known))
+
+
+def _forecast(scenario: Scenario, known: Known | None) -> Forecast:
     if scenario.workload.task is not None:
         from foretell.sim.estimate_cell import estimate_scenario
 

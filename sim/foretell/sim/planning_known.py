@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from foretell.sim.deployment import Deployment
 
 _MOST = 4096
+Forecast = tuple[Mapping[str, float], str, tuple[str, ...]]
+"""Figures, method and notes."""
 
 
 @dataclass(slots=True)
@@ -22,12 +25,28 @@ class Known:
         loads: by how many times as fast requests come.
         deployments: of pools with one replica.
         shared: as `deploy` keeps it.
+        figures: of scenarios that were asked for lately.
+        made: forecasts made.
 
     """
 
     loads: dict[float, Load] = field(default_factory=dict)
     deployments: dict[Pool, Deployment] = field(default_factory=dict)
     shared: dict[Any, Any] = field(default_factory=dict)
+    figures: dict[Any, Forecast] = field(default_factory=dict)
+    made: int = 0
+
+    def forecast(self, scenario: Scenario, make: Callable[[], Forecast]) -> Forecast:
+        """What was made of a scenario lately, or make it now."""
+        key = (
+            tuple(scenario.pools.items()),
+            scenario.workload.rate_scale,
+            repr(sorted(scenario.strategy.items(), key=str)),
+        )
+        if key not in self.figures:
+            self.made += 1
+            self.figures[key] = make()
+        return self.figures[key]
 
     def load(self, workload: Workload) -> Load:
         """The workload as queueing models take it.

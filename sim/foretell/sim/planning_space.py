@@ -14,6 +14,7 @@ from itertools import product
 from typing import Any
 
 from foretell.sim.comparing_grid import called_pools
+from foretell.sim.planning import Candidate
 from foretell.sim.planning_spec import PlanSpec, is_replicas
 from foretell.sim.scenario import Pool, Scenario
 
@@ -45,7 +46,8 @@ class PoolSpace:
         name: of the pool.
         chassis: the first field of the section varying slowest.
         settings: values by name of the engine's batch settings, likewise.
-        replicas: rising; a single 0 stands for groups as given.
+        replicas: rising.
+        free: whether they are chosen; groups of replicas stay as given, and count as one.
 
     """
 
@@ -53,17 +55,19 @@ class PoolSpace:
     chassis: tuple[Chassis, ...]
     settings: tuple[Mapping[str, Any], ...]
     replicas: Sequence[int]
+    free: bool
 
     @property
     def layouts(self) -> int:
         """How many."""
         return len(self.chassis) * len(self.settings)
 
-    def changes(self, layout: int) -> dict[str, Any]:
-        """Values by field path of a layout."""
+    def changes(self, layout: int, replicas: int) -> dict[str, Any]:
+        """Values by field path of a layout with so many replicas."""
         frame, settings = divmod(layout, len(self.settings))
         own = {f"pools.{self.name}.engine.{key}": v for key, v in self.settings[settings].items()}
-        return {**self.chassis[frame].changes, **own}
+        count = {f"pools.{self.name}.replicas": replicas} if self.free else {}
+        return {**self.chassis[frame].changes, **own, **count}
 
     def pool(self, layout: int, replicas: int = 1) -> Pool:
         """The pool with so many replicas (or its groups)."""
@@ -71,8 +75,7 @@ class PoolSpace:
         pool = self.chassis[frame].pool
         assert pool is not None
         engine = replace(pool.engine, **self.settings[settings])
-        count = replicas if isinstance(pool.replicas, int) else pool.replicas
-        return replace(pool, engine=engine, replicas=count)
+        return replace(pool, engine=engine, replicas=replicas if self.free else pool.replicas)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,39 @@ class Arrangement:
     changes: Mapping[str, Any]
     strategy: Mapping[str, Any]
     pools: tuple[PoolSpace, ...]
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """What each pool does of a request: "whole", or its "prefill" or "decode"."""
+        if self.strategy.get("name") != "disaggregated":
+            return ("whole",) * len(self.pools)
+        decode = self.strategy.get("decode", "decode")
+        return tuple("decode" if space.name == decode else "prefill" for space in self.pools)
+
+    def kind(self, layouts: Sequence[int]) -> tuple[Any, ...]:
+        """What layouts that differ in settings alone share; all of it, where nothing else varies."""
+        alike = all(len(space.chassis) == 1 for space in self.pools)
+        frames = (
+            layouts if alike else [n // len(s.settings) for n, s in zip(layouts, self.pools, strict=True)]
+        )
+        return (repr(sorted(self.strategy.items(), key=str)), *frames)
+
+    def candidate(
+        self, scenario: Scenario, spec: PlanSpec, layouts: Sequence[int], replicas: Sequence[int]
+    ) -> Candidate:
+        """The candidate with these layouts of its pools and so many replicas of each.
+
+        Raises:
+            ValueError: what a pool's or an engine's settings contradict.
+
+        """
+        chosen = list(zip(self.pools, layouts, replicas, strict=True))
+        changes = dict(self.changes)
+        for space, layout, count in chosen:
+            changes |= space.changes(layout, count)
+        pools = {space.name: space.pool(layout, count) for space, layout, count in chosen}
+        made = replace(scenario, pools=pools, strategy=self.strategy, compare={}, sweep={}, plan={})
+        return Candidate(changes, made, spec.headroom, spec.spare)
 
     @property
     def size(self) -> int:
@@ -159,8 +195,9 @@ def _pool_space(scenario: Scenario, name: str, spec: PlanSpec) -> PoolSpace:
         {path.rpartition(".")[2]: value for path, value in chosen.items()}
         for chosen in _product({path: values for path, values in own.items() if path in soft})
     ]
-    replicas = spec.fields[f"{prefix}replicas"] if isinstance(base.replicas, int) else (0,)
-    return PoolSpace(name, tuple(frames), tuple(settings), replicas)
+    free = isinstance(base.replicas, int)
+    replicas = spec.fields[f"{prefix}replicas"] if free else (1,)
+    return PoolSpace(name, tuple(frames), tuple(settings), replicas, free)
 
 
 def _product(lists: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
