@@ -25,6 +25,7 @@ class Lengths:
         held_scv: squared coefficient of variation of that context, over entries and steps.
         alike: E[min(G₁, G₂)]/E[G] of two independent answers, 1 if all have the same length.
         variability: squared coefficient of variation of the decode steps.
+        equal: chance that two answers have the same number of tokens.
 
     """
 
@@ -38,6 +39,7 @@ class Lengths:
     held_scv: float = field(init=False)
     alike: float = field(init=False)
     variability: float = field(init=False)
+    equal: float = field(init=False)
 
     def __post_init__(self) -> None:
         prompt, output = (np.asarray(x, dtype=np.float64) for x in (self.prompt, self.output))
@@ -57,6 +59,8 @@ class Lengths:
         held = prompt + cached
         ordered = np.sort(steps)
         k = len(ordered)
+        ends = np.flatnonzero(np.append(np.diff(ordered) > 0, True))
+        equal = float((np.diff(ends, prepend=-1) ** 2.0).sum()) / k**2
         least = float((ordered * (2 * (k - np.arange(k)) - 1)).sum()) / k**2
         mean = total / k
         context = float((steps * (held + (steps + 1) / 2)).sum()) / total
@@ -73,6 +77,7 @@ class Lengths:
             ("pairs_per_token", float((prompt * (prompt / 2 + cached)).sum() / prompt.sum())),
             ("alike", least / mean),
             ("variability", float(steps.var()) / mean**2),
+            ("equal", equal),
         ):
             object.__setattr__(self, name, value)
 

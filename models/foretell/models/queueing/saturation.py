@@ -22,6 +22,7 @@ class EngineLimits:
         kv_tokens: of the KV cache.
         block_size: tokens of a KV block.
         async_scheduling: whether a step is planned while the one before it runs.
+        enable_prefix_caching: whether what preempted requests held may be found again.
 
     """
 
@@ -30,6 +31,7 @@ class EngineLimits:
     kv_tokens: float = math.inf
     block_size: int = 16
     async_scheduling: bool = False
+    enable_prefix_caching: bool = False
 
     def __post_init__(self) -> None:
         for name in ("max_num_seqs", "max_num_batched_tokens", "block_size"):
@@ -67,9 +69,7 @@ def saturated(cost: StepCost, law: Lengths, limits: EngineLimits) -> Saturated:
     release with asynchronous scheduling), so that n = N·D/(k + D) decode; n/D requests a step end and as many
     start. Where their prompts do not fit the token budget B, n falls until n + n/D·E[P] = B.
 
-    Validity: vLLM's first-come scheduler. Prompts recomputed after preemptions are counted as in
-    `_recomputed`, roughly: where the KV cache binds and answers are long against prompts, expect errors of
-    some per cent.
+    Validity: vLLM's first-come scheduler; where the KV cache binds, few ends a step.
 
     """
     budget = limits.max_num_batched_tokens
@@ -89,7 +89,9 @@ def saturated(cost: StepCost, law: Lengths, limits: EngineLimits) -> Saturated:
             step_seconds(cost, law, *(np.array([x]) for x in (decoding, budget - decoding, budget)))[0]
         )
         return Saturated(decoding / steps / step_s, limit, decoding, step_s, "max_num_batched_tokens")
-    again = _recomputed(law) / law.mean_prompt if bound == "kv_cache" else 0.0
+    again = 0.0
+    if bound == "kv_cache":
+        again = _recomputed(law, decoding, limits.enable_prefix_caching) / law.mean_prompt
     come = decoding / steps * (1 + again)
     n, tokens = np.array([decoding]), np.array([min(come * law.mean_prompt, budget - decoding)])
     about_s = float(step_seconds(cost, law, n, tokens, budget - n)[0])
@@ -98,12 +100,27 @@ def saturated(cost: StepCost, law: Lengths, limits: EngineLimits) -> Saturated:
     return Saturated(decoding / steps / step_s, limit, decoding, step_s, bound)
 
 
-def _recomputed(law: Lengths) -> float:
+def _recomputed(law: Lengths, decoding: float, found_again: bool) -> float:
     """Prompt tokens computed again because of preemptions, for every request that ends, with a full KV cache.
 
-    Requests are admitted until the next prompt does not fit, which leaves F tokens free, distributed as the
-    residual of a prompt. Before the next request ends the others grow by D tokens, about exponential; what
-    goes beyond F, D·E[e^{−F/D}] = D²/E[P]·(1 − E[e^{−P/D}]), is taken from the youngest and computed again.
+    Lay the requests in the order of their arrival end to end, each as long as what it holds: those run that
+    lie below X, the sum that fits. Every step takes the n tokens that the others grow by from X, every end
+    (n/D a step, about Poisson) adds what it held. A request is preempted when X falls below its own end:
+    the last one first, and the first one to come back, as vLLM does. X falls by n in the steps without
+    an end, by D·e^{−n/D} tokens for every request that ends, and so many tokens lose their place.
+
+    With a prefix cache the preempted find again what was not overwritten: of what lost its place only that
+    which lies further below the preempted than X falls. X has gone half a step below its end and goes one
+    more, as nobody starts in a step that preempts; and n more, with a chance of e^{−n/D} each time. Answers
+    of the same length end in groups, between which all is overwritten.
     """
     steps = max(law.decode_steps, 1e-6)
-    return float(steps**2 / law.mean_prompt * (1 - np.exp(-law.prompt / steps).mean()))
+    quiet = math.exp(-decoding / steps)  # chance of a step without an end
+    lost = steps * quiet
+    if not found_again or quiet == 0:
+        return lost
+    more = decoding * quiet / (1 - quiet)
+    beyond = np.maximum(law.prompt - 1.5 * decoding, 0.0)
+    gone = np.minimum(law.prompt, 1.5 * decoding) - more * np.expm1(-beyond / more)
+    share = float(gone.mean()) / law.mean_prompt
+    return lost * (share + (1 - share) * law.equal)
