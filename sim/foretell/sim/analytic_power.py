@@ -40,14 +40,17 @@ def busy(part: EnginePart, law: Lengths, rate_per_s: float, stay_s: float, step_
         step_s: about the time of a step.
 
     Validity: the share of idle time is that of Poisson arrivals whose stays do not depend on each other,
-    e^(−rate·stay) (M/G/∞): right where it matters, of a few requests. The mean step s solves
-    s = c(work a second / utilisation · s).
+    e^(−rate·stay) (M/G/∞), right where it matters, of a few requests; and no less than that of an engine
+    that serves them one by one. The mean step s solves s = c(work a second / utilisation · s).
 
     """
     config = part.config
     present = rate_per_s * stay_s
-    share = max(-math.expm1(-present), min(present / config.max_num_seqs, 1.0))
     chunks = max(law.mean_prompt / config.max_num_batched_tokens, 1.0)
+    prompt = law.mean_prompt
+    alone_s = float(part.cost(prompt, prompt * law.pairs_per_token, prompt, chunks, 0.0, 0.0, 1.0))
+    alone_s += law.decode_steps * float(part.cost(0.0, 0.0, 0.0, 0.0, 1.0, law.context, 1.0))
+    share = min(-math.expm1(-present), rate_per_s * alone_s)
     each = np.array(
         [
             law.mean_prompt,

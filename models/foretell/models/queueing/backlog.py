@@ -51,6 +51,20 @@ class Backlog:
         mean: Array = (self.share * self.step_s).sum(1)
         return mean
 
+    @property
+    def planned(self) -> Array:
+        """Weights of the states of the step that is planned while a step runs, shape (j, STATES).
+
+        Where nobody decodes it has who came during the step before the running one: none if that was idle.
+        Of a running step's neighbours as many are idle, on either side, as there are idle steps for each one.
+        """
+        weights = self.share.copy()
+        runs = 1 - weights[:, 0]
+        beside = np.minimum(weights[:, 0] / np.maximum(runs, 1e-12), 1 - 1e-6)
+        alone = self.decoding < 0.5
+        weights[alone, 0] = (runs * (1 / (1 - beside) ** 2 - 1))[alone]
+        return weights
+
     def spread_s2(self, excess: Array) -> Array:
         """Variance of the sum of many steps for each of them, shape (j,), from `excess_s`."""
         off = self.step_s - self.mean_s[:, None]

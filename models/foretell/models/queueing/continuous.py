@@ -290,9 +290,11 @@ def _first_token(
     planned: Array | float = 0.0
     if limits.async_scheduling:
         # The step after the running one is planned already; chunks of a long prompt go on in it.
-        drawn = draw(backlog.share, node, (u[:, 4] + u[:, 5]) % 1.0)
+        drawn = draw(backlog.planned, node, (u[:, 4] + u[:, 5]) % 1.0)
         chunk = np.minimum(np.ceil(left / backlog.unit).astype(np.int64), backlog.share.shape[1] - 1)
-        planned = np.where(from_line | idle, 0.0, backlog.step_s[node, np.maximum(drawn, chunk)])
+        next_at = np.maximum(drawn, chunk)
+        none = from_line | idle | ((others == 0) & (next_at == 0))  # nothing to plan in an empty engine
+        planned = np.where(none, 0.0, backlog.step_s[node, next_at])
         left = np.maximum(left - room, 0.0)
     ahead = left + tokens_of(law, rate_per_s * past, arrival_scv, u[:, 4], u[:, 6])
     total = ahead + prompt
