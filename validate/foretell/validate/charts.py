@@ -209,6 +209,58 @@ def boxes(groups: Mapping[str, Array], title: str, limit: float = 60.0) -> str:
     return _svg(width, height, title, "; ".join(words) or "no row", parts)
 
 
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """A cell of a `heat` map: where it lies, its text, and its colour from −1 over 0 (none) to 1.
+
+    `line` is "full" or "dashed" round it, or "none"; `label` is what the pointer is told.
+    """
+
+    row: int
+    column: int
+    text: str
+    colour: float
+    line: str
+    label: str
+
+
+def heat(
+    rows: Sequence[str], columns: Sequence[str], cells: Sequence[Heat], title: str, about: str, apart: int
+) -> str:
+    """Draw a table of coloured cells, with a line before column `apart`.
+
+    Colours and their texts say the same; colours are two, for what is too low (--c0) and too high (--c1).
+    """
+    left, top, wide, high = 172, 22, 36, 17
+    width, height = left + wide * len(columns) + 4, top + high * len(rows) + 4
+    parts = [
+        f'<text x="{left + wide * (i + 0.5):.1f}" y="{top - 7}" text-anchor="middle">{escape(name)}</text>'
+        for i, name in enumerate(columns)
+    ]
+    parts += [
+        f'<text x="{left - 6}" y="{top + high * (i + 0.5) + 4:.1f}" text-anchor="end">{escape(name)}</text>'
+        for i, name in enumerate(rows)
+    ]
+    lines = {
+        "full": "stroke:var(--text);stroke-width:1.8",
+        "dashed": "stroke:var(--text);stroke-width:1;stroke-dasharray:3 2",
+    }
+    for cell in sorted(cells, key=lambda one: one.line != "none"):  # lines are drawn over their neighbours
+        x, y = left + wide * cell.column, top + high * cell.row
+        colour = "var(--c1)" if cell.colour > 0 else "var(--c0)"
+        strength = 0.55 * min(abs(cell.colour), 1.0)
+        parts.append(
+            f'<g><title>{escape(cell.label)}</title><rect x="{x + 1}" y="{y + 1}" width="{wide - 2}" '
+            f'height="{high - 2}" style="fill:{colour};fill-opacity:{strength:.2f};'
+            f'{lines.get(cell.line, "stroke:var(--line);stroke-width:.5")}"/>'
+            f'<text x="{x + wide / 2}" y="{y + high / 2 + 4}" text-anchor="middle">{escape(cell.text)}</text>'
+            "</g>"
+        )
+    if 0 < apart < len(columns):
+        parts.append(f'<path class="equal" d="M{left + wide * apart} 4V{height - 4}"/>')
+    return _svg(width, height, title, about, parts)
+
+
 def legend(names: Sequence[str]) -> str:
     """The marker and colour of every series, in the order of `scatter`."""
     items = "".join(
