@@ -17,6 +17,7 @@ import click
 
 from foretell.validate.cli_accuracy import accuracy_command
 from foretell.validate.cli_client import client_command
+from foretell.validate.cli_frontier import frontier_command
 from foretell.validate.cli_kinetics import kinetics_command
 from foretell.validate.cli_papers import papers_command
 from foretell.validate.cli_record import record_command
@@ -208,6 +209,7 @@ def print_json(value: Any) -> None:
 
 validate_command.add_command(accuracy_command)
 validate_command.add_command(client_command)
+validate_command.add_command(frontier_command)
 validate_command.add_command(kinetics_command)
 validate_command.add_command(papers_command)
 validate_command.add_command(record_command)

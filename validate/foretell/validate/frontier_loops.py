@@ -1,16 +1,17 @@
 """A closed loop in closed form: so many requests always in flight, a new one sent as an answer ends.
 
-To an engine that is what `saturated` solves: a line that never ends, with as many slots as requests. So with N
-of them inside the rate X(N) is known, and by Little's law a request takes N/X. Of that the time to first token
-is: the wait in line where the engine takes fewer; the rest of the running step, with asynchronous scheduling
-the planned one too; the steps of the own prompt. What is left are the gaps between tokens. The client's way
-takes X·way requests out of the engine.
+To an engine that is what `saturated` solves: a line that never ends, with as many slots as requests. So with
+N of them inside the rate X(N) is known, and by Little's law a request takes N/X. Of that the time to first
+token is: the wait in line where the engine takes fewer; the rest of the running step, with asynchronous
+scheduling the planned one too; the steps of the own prompt. What is left are the gaps between tokens. The
+client's way takes X·way requests out of the engine.
 
 A benchmark ends. Of its r rounds of n requests the first comes all at once, and its prompts delay each other
-instead of decoding requests: TTFT is the burst's for one in r, and what prompts add to TPOT is less by 1/(2r).
+instead of decoding requests: TTFT is the burst's for one in r, and what prompts add to TPOT is less by
+1/(2r).
 
 Validity: like prompts, no prefix hits, no speculation. Against the simulation of InferenceX's 1,080 vLLM runs
-(the same costs): E2E 0.3 %, TPOT 0.4 %, TTFT 6 % in the median; docs/frontier.md.
+(the same costs): E2E 0.4 %, TPOT 0.4 %, TTFT 7 % in the median; docs/frontier.md.
 """
 
 from __future__ import annotations
