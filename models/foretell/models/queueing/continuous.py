@@ -81,7 +81,8 @@ def continuous_batching(
     arrival_scv: float = 1.0,
     dispersion: float | None = None,
     most: Saturated | None = None,
-    occupied: Callable[[Array], tuple[Array, float]] | None = None,
+    occupied: Callable[[Array, float], tuple[Array, float]] | None = None,
+    age: Callable[[Array, float], Array] | None = None,
 ) -> ContinuousBatching:
     """Solve an engine with continuous batching at a load.
 
@@ -93,8 +94,10 @@ def continuous_batching(
         arrival_scv: squared coefficient of variation of the gaps between arrivals; 1 for Poisson.
         dispersion: variance over mean of the arrivals during a request's stay; as `arrival_scv` when None.
         most: what `saturated` gives, where it is known already.
-        occupied: from s(n), the law of n that an arrival finds and the number in line, where a router sees n;
-            as `occupancy` gives them for Poisson arrivals when None.
+        occupied: from s(n) and the peakedness, the law of n that an arrival finds and the number in line,
+            where a router sees n; as `occupancy` gives them for Poisson arrivals when None.
+        age: from evenly spread points and the mean step, which share of the running step is over when a
+            request comes; those points themselves when None.
 
     Raises:
         ValueError: the rate is not > 0, or not below the capacity (which is told).
@@ -125,7 +128,7 @@ def continuous_batching(
 
     def law_of_n(more: float = 0.0) -> tuple[Array, float]:
         if occupied is not None:
-            return occupied(step_s)
+            return occupied(step_s, peakedness + more)
         return occupancy(births, steps, step_s, limit, peakedness + more)
 
     share, _ = law_of_n()
@@ -143,6 +146,8 @@ def continuous_batching(
     queued, line = law_of_n(filling)
     variability = (1 + law.variability) / 2  # bursts are in the line already
     u = lattice()
+    if age is not None:
+        u[:, 3] = age(u[:, 3], float(share @ step_s))
     row = law.drawn(u[:, 0], u[:, 7])
     prompt, gaps = law.prompt[row], law.output[row] - 1
 
