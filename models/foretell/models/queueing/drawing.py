@@ -53,13 +53,8 @@ def counts(mean: Array, scv: float, u: Array) -> Array:
 
 def chance(mean: Array, k: int, scv: float) -> Array:
     """That k arrivals or more follow one of them in a time in which `mean` are expected: gamma gaps."""
-    if scv == 1:
-        term = np.exp(-mean)
-        fewer = term.copy()
-        for j in range(1, k):
-            term *= mean / j
-            fewer += term
-        return np.asarray(np.maximum(1 - fewer, 0.0), dtype=np.float64)
+    if scv == 1 and k == 1:  # not 1 - exp: chances are divided by each other, small ones too
+        return np.asarray(-np.expm1(-mean), dtype=np.float64)
     from scipy.special import gammainc
 
     shape = 1 / max(scv, 1e-3)
