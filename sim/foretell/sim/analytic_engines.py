@@ -94,6 +94,8 @@ def solve(
         return Solved(part, rate_per_s, law, rejected, most, None)
     spread = None if long is None else long(law.decode_steps * most.step_s)
     queue = continuous_batching(part.cost, law, limits, rate_per_s, gaps, spread, most)
+    if not math.isfinite(queue.waiting):  # so near to the capacity that its line has no end either
+        return Solved(part, rate_per_s, law, rejected, most, None)
     return Solved(part, rate_per_s, law, rejected, most, queue)
 
 

@@ -53,11 +53,8 @@ def estimate_scenario(scenario: Scenario) -> tuple[dict[str, Estimate], tuple[Ve
     """
     chosen = scenario.parsed_strategy
     rate = rate_per_s(scenario)
-    if not isinstance(chosen, Chosen) or chosen.name not in PLANS:
-        name = scenario.strategy.get("name")
-        raise ValueError(
-            f"strategy.name: {name} has no closed form; use --method simulate, or one of {', '.join(PLANS)}"
-        )
+    if not isinstance(chosen, Chosen):
+        raise ValueError("strategy: has no closed form; use --method simulate")
     objectives = objectives_from_mapping(scenario.objectives)
     percentiles = {50.0, 90.0, 99.0} | {o.percentile for o in objectives if o.percentile is not None}
     asked_percentiles = tuple(sorted(percentiles))
@@ -123,9 +120,29 @@ class _Same:
 @lru_cache(maxsize=4096)
 def _planned(same: _Same, task: str, names: tuple[tuple[str, str], ...], draw: Draw) -> tuple[Plan, float]:
     """A strategy's plan and accuracy on these profiles, whatever they run on."""
-    chosen = same.chosen
     profiles = {pool: _profile(task, name, draw) for pool, name in names}
-    grids = {pool: _grid(task, name, draw) for pool, name in names}
+    return planned(same.chosen, profiles, {pool: _grid(task, name, draw) for pool, name in names})
+
+
+def planned(
+    chosen: Chosen, profiles: Mapping[str, Outcomes], grids: Mapping[str, LengthGrid]
+) -> tuple[Plan, float]:
+    """A strategy's plan and its accuracy.
+
+    Args:
+        chosen: the strategy.
+        profiles: outcomes of the pools that are asked for answers.
+        grids: the lengths of each, by `length_grid`.
+
+    Raises:
+        ValueError: the strategy, or one of its parameters, has no closed form.
+
+    """
+    if chosen.name not in PLANS:
+        raise ValueError(
+            f"strategy.name: {chosen.name} has no closed form; use --method simulate, or one of "
+            f"{', '.join(PLANS)}"
+        )
     plan = PLANS[chosen.name]
     known = inspect.signature(plan).parameters
     usual = inspect.signature(load_program(chosen.name)).parameters

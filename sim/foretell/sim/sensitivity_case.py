@@ -1,0 +1,145 @@
+"""A scenario made concrete for closed forms: load, deployment and profiles, each of which can be changed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from foretell.sim.analytic import analyse
+from foretell.sim.analytic_load import Load, load_of
+from foretell.sim.closed_form import TASK_METHOD
+from foretell.sim.deployment import Deployment, EnginePart
+from foretell.sim.forecasting import deployed
+from foretell.sim.scenario import Scenario
+from foretell.sim.strategies import Disaggregated, Single
+
+if TYPE_CHECKING:
+    from foretell.sim.programs.deployed import ProgramDeployment
+
+
+class Found(NamedTuple):
+    """Figures, how they were found, and what to know about them."""
+
+    figures: Mapping[str, float]
+    method: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a closed form needs to know.
+
+    Attributes:
+        scenario: what was asked.
+        deployment: what its pools came to.
+        load: its requests; None for the queries of a task, which its profiles describe.
+        parts: names of the deployment's parts: of their pools, or of groups in them.
+        engines_each: engines of one replica, by part.
+
+    """
+
+    scenario: Scenario
+    deployment: Deployment
+    load: Load | None
+    parts: tuple[str, ...]
+    engines_each: tuple[int, ...]
+
+    @property
+    def replicas(self) -> tuple[int, ...]:
+        """Replicas, by part."""
+        return tuple(
+            p.count // each for p, each in zip(self.deployment.parts, self.engines_each, strict=True)
+        )
+
+    @property
+    def usd_per_h(self) -> float:
+        """Rent of everything, NaN where a price is not known."""
+        rent = self.deployment.usd_per_h
+        return math.nan if rent is None else rent
+
+    def with_replicas(self, replicas: Sequence[int]) -> Case:
+        """The same with so many replicas, by part."""
+        counted = zip(self.deployment.parts, self.engines_each, replicas, strict=True)
+        return self.with_parts([replace(part, count=each * count) for part, each, count in counted])
+
+    def with_parts(self, parts: Sequence[EnginePart]) -> Case:
+        """The same with other engines."""
+        return replace(self, deployment=replace(self.deployment, parts=tuple(parts)))
+
+    def busier(self, factor: float) -> Case:
+        """The same with so many times the traffic."""
+        if self.load is None:
+            workload = self.scenario.workload
+            faster = replace(workload, rate_scale=workload.rate_scale * factor)
+            return replace(self, scenario=replace(self.scenario, workload=faster))
+        load = replace(self.load, rate_per_s=self.load.rate_per_s * factor)
+        if load.modulation is not None:
+            rates, stays = load.modulation
+            load = replace(
+                load, modulation=(tuple(r * factor for r in rates), tuple(s / factor for s in stays))
+            )
+        return replace(self, load=load)
+
+    def found(self) -> Found:
+        """Figures of an endless run by the names of a forecast's summary, besides load.
+
+        Raises:
+            ValueError: it has no closed form.
+
+        """
+        if self.load is None:
+            return Found(_of_queries(self), TASK_METHOD, self.deployment.notes)
+        analysis = analyse(self.scenario, self.load, self.deployment)
+        return Found(analysis.figures, analysis.method, analysis.notes)
+
+
+def case_of(scenario: Scenario) -> Case:
+    """Make a scenario concrete.
+
+    Raises:
+        ValueError: it has no rate, or what `deploy` raises.
+
+    """
+    load, context = None, math.nan  # a task's profiles have their own lengths
+    if scenario.workload.task is None:
+        load = load_of(scenario.workload)
+        context = float((load.law.prompt + load.law.output / 2).mean())
+    each, parts = [], []
+    for name in _pools(scenario):
+        groups = scenario.pools[name].groups
+        each += [group.data_parallel_size or 1 for group in groups]
+        parts += [name if len(groups) == 1 else f"{name}[{i}]" for i in range(len(groups))]
+    return Case(scenario, deployed(scenario, context), load, tuple(parts), tuple(each))
+
+
+def _pools(scenario: Scenario) -> tuple[str, ...]:
+    """The pools in the order of the deployment's parts."""
+    strategy = scenario.parsed_strategy
+    if isinstance(strategy, Single):
+        return (strategy.pool,)
+    if isinstance(strategy, Disaggregated):
+        return strategy.prefill, strategy.decode
+    return strategy.pools
+
+
+def _of_queries(case: Case) -> Mapping[str, float]:
+    from foretell.sim.estimate import estimate
+    from foretell.sim.estimate_cell import planned, rate_per_s
+    from foretell.sim.estimate_lengths import length_grid
+    from foretell.sim.objectives import objectives_from_mapping
+    from foretell.sim.programs.catalogue import Chosen
+
+    chosen = case.scenario.parsed_strategy
+    assert isinstance(chosen, Chosen)
+    made: ProgramDeployment = case.deployment  # type: ignore[assignment]
+    grids = {pool: length_grid(profile) for pool, profile in made.profiles.items()}
+    plan, accuracy = planned(chosen, made.profiles, grids)
+    deployments, start = {}, 0
+    for name, count, router in made.pools:
+        deployments[name] = Deployment(made.parts[start : start + count], router, ())
+        start += count
+    objectives = objectives_from_mapping(case.scenario.objectives)
+    percentiles = sorted({99.0} | {o.percentile for o in objectives if o.percentile is not None})
+    return estimate(deployments, plan, rate_per_s(case.scenario), accuracy, percentiles)
