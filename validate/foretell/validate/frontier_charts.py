@@ -28,13 +28,14 @@ def frontier_chart(
 
     """
     every = np.log10(np.concatenate([measured, predicted, np.asarray(others).reshape(-1, 2)]))
-    low, high = every.min(axis=0) - 0.05, every.max(axis=0) + 0.05
+    low, high = (every.min(axis=0) - 0.05).tolist(), (every.max(axis=0) + 0.05).tolist()
 
     def across(value: float) -> float:
-        return _LEFT + (math.log10(value) - low[0]) / (high[0] - low[0]) * (_WIDTH - _LEFT - _RIGHT)
+        share: float = (math.log10(value) - low[0]) / (high[0] - low[0])
+        return _LEFT + share * (_WIDTH - _LEFT - _RIGHT)
 
     def up(value: float) -> float:
-        share = (math.log10(value) - low[1]) / (high[1] - low[1])
+        share: float = (math.log10(value) - low[1]) / (high[1] - low[1])
         return _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)
 
     parts = [

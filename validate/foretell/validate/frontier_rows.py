@@ -7,6 +7,7 @@ the geometric means of their times. No row with speculation is among them (`sili
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ import numpy as np
 
 from foretell.models.architecture import load_architecture
 from foretell.models.hardware import load_hardware
+from foretell.models.parallelism import Parallelism
 from foretell.models.queueing import Lengths
 from foretell.models.residual import CLIENT
 from foretell.sim.analytic import limits_of_engine
@@ -64,7 +66,7 @@ class Group:
     prompt_tokens: int
     output_tokens: int
     judged: bool
-    configurations: tuple[Configuration, ...]
+    configurations: tuple[Configuration, ...] = ()
 
     @property
     def name(self) -> str:
@@ -157,23 +159,32 @@ def accelerators(row: MeasuredRow) -> int:
 
 def groups_of(rows: Sequence[MeasuredRow], times: Sequence[Times | str]) -> list[Group]:
     """The frontiers of rows and of their predictions; rows without one are left out of both."""
-    parts: dict[tuple[object, ...], dict[str, list[tuple[MeasuredRow, Times]]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
+    parts: dict[Group, dict[str, list[tuple[MeasuredRow, Times]]]] = defaultdict(lambda: defaultdict(list))
     for row, predicted in zip(rows, times, strict=True):
         if not isinstance(predicted, str):
             parts[_group(row)][_configuration(row)].append((row, predicted))
     return [
-        Group(*key, tuple(_joined(name, each) for name, each in sorted(found.items())))  # type: ignore[arg-type]
-        for key, found in sorted(parts.items(), key=lambda item: tuple(map(str, item[0])))
+        dataclasses.replace(
+            group, configurations=tuple(_joined(name, each) for name, each in sorted(found.items()))
+        )
+        for group, found in sorted(parts.items(), key=lambda item: repr(item[0]))
     ]
 
 
-def _group(row: MeasuredRow) -> tuple[object, ...]:
+def _group(row: MeasuredRow) -> Group:
+    """The group of a row, without its configurations."""
     run = row.run
-    formats = run.precision.weights, run.precision.kv_cache
-    lengths = run.prompt_tokens[1], run.output_tokens[1]
-    return run.model, run.accelerator, run.backend, row.mode, *formats, *lengths, row.judged
+    return Group(
+        model=run.model,
+        accelerator=run.accelerator,
+        backend=run.backend,
+        mode=row.mode,
+        weights=run.precision.weights,
+        kv_cache=run.precision.kv_cache,
+        prompt_tokens=run.prompt_tokens[1],
+        output_tokens=run.output_tokens[1],
+        judged=row.judged,
+    )
 
 
 def _configuration(row: MeasuredRow) -> str:
@@ -189,13 +200,10 @@ def _configuration(row: MeasuredRow) -> str:
     return f"{', '.join(parts)}, {run.version or 'unknown version'}{lengths}, {run.concurrency} in flight"
 
 
-def _degrees(plan: object) -> str:
-    sizes = (
-        ("TP", getattr(plan, "tensor_parallel_size", 1)),
-        ("DP", getattr(plan, "data_parallel_size", 1)),
-    )
+def _degrees(plan: Parallelism) -> str:
+    sizes = ("TP", plan.tensor_parallel_size), ("DP", plan.data_parallel_size)
     told = " ".join(f"{name} {size}" for name, size in sizes if size > 1) or "TP 1"
-    return f"{told} EP" if getattr(plan, "enable_expert_parallel", False) else told
+    return f"{told} EP" if plan.enable_expert_parallel else told
 
 
 def _joined(name: str, each: Sequence[tuple[MeasuredRow, Times]]) -> Configuration:
