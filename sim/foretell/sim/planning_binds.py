@@ -18,7 +18,8 @@ class Binding:
     """What keeps a deployment from being smaller.
 
     Attributes:
-        objective: with the least room to its limit, money apart; empty without another.
+        objective: with the least room to its limit, money apart; or "load", where the capacity is nearer: the
+            highest stable rate by closed form. Empty without either.
         when: the condition under which that is so; empty as it is.
         room: as a share of the limit, below 0 where it is missed.
         limit: of the engine that it uses most: "kv_cache", "max_num_seqs" or "max_num_batched_tokens"; empty
@@ -44,10 +45,15 @@ def binding(trials: Mapping[str, Trial]) -> Binding:
         for verdict in trial.verdicts
         if verdict.objective.name not in MONEY
     ]
-    room, when, objective = min(rooms, default=(math.nan, "", ""))
+    loads = [(1 - trial.use["load"], when, "load") for when, trial in trials.items() if _has_load(trial)]
+    room, when, objective = min([*rooms, *loads], default=(math.nan, "", ""))
     trial = trials.get(when) or next(iter(trials.values()))
-    told = {name: share for name, share in trial.use.items() if math.isfinite(share)}
+    told = {name: share for name, share in trial.use.items() if name != "load" and math.isfinite(share)}
     limit = max(told, key=lambda name: told[name], default="")
     full = bool(limit) and told[limit] >= FULL
     used = told[limit] if limit else math.nan
     return Binding(objective, when, room, limit if full else "", used, trial.bound_by)
+
+
+def _has_load(trial: Trial) -> bool:
+    return math.isfinite(trial.use.get("load", math.nan))

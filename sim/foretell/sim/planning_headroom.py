@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 from foretell.sim.intervals import Estimate
 from foretell.sim.objectives import objectives_from_mapping
-from foretell.sim.planning import busier, figures_of
+from foretell.sim.planning import busier
 from foretell.sim.planning_trials import Trial, Trials, room_of
 from foretell.sim.scenario import Scenario
 
 MOST = 4.0
 """Extra traffic, as a share, beyond which nobody looks."""
-_CHECKS = 2
 _STEP = 0.01
 _WITHOUT_CURVE = (0.25, 0.1)
 """Extra traffic that is tried where there is no closed form: more first, less if that is missed."""
@@ -37,8 +36,10 @@ class Headroom:
     guided: bool
 
 
-def headroom_of(scenario: Scenario, base: Trial, trials: Trials, known: float = 0.0) -> Headroom:
-    """Find the headroom of a deployment that meets its objectives, with two simulations at most.
+def headroom_of(
+    scenario: Scenario, base: Trial, trials: Trials, known: float = 0.0, checks: int = 2
+) -> Headroom:
+    """Find the headroom of a deployment that meets its objectives, with a simulation or two.
 
     Each figure of the closed form is multiplied by what the simulation found over what the closed form says
     at the traffic of the last simulation; where the scaled curve crosses the first limit, the next one is
@@ -49,13 +50,14 @@ def headroom_of(scenario: Scenario, base: Trial, trials: Trials, known: float = 
         base: its simulation at `known` extra traffic.
         trials: makes simulations.
         known: extra traffic at which it is known to hold.
+        checks: simulations at most, up to 2.
 
     """
     low, high, at, trial = known, math.nan, known, base
     guided = False
-    for check in range(_CHECKS):
+    for check in range(checks):
         limit = MOST if math.isnan(high) else high
-        guess = _crossing(scenario, trial.summary, at, low, limit)
+        guess = _crossing(scenario, trials, trial.summary, at, low, limit)
         guided |= guess is not None
         if guess is None:
             guess = low + _WITHOUT_CURVE[check]
@@ -72,12 +74,12 @@ def headroom_of(scenario: Scenario, base: Trial, trials: Trials, known: float = 
 
 
 def _crossing(
-    scenario: Scenario, found: Mapping[str, Estimate], at: float, low: float, high: float
+    scenario: Scenario, trials: Trials, found: Mapping[str, Estimate], at: float, low: float, high: float
 ) -> float | None:
     """The most extra traffic between two by the closed form scaled to a simulation; None without a curve."""
     objectives = objectives_from_mapping(scenario.objectives)
     try:
-        here, _, _ = figures_of(busier(scenario, 1 + at))
+        here = trials.closed_form(busier(scenario, 1 + at))
     except ValueError:
         return None
     scales = {
@@ -89,7 +91,7 @@ def _crossing(
         return None
 
     def holds(extra: float) -> bool:
-        figures, _, _ = figures_of(busier(scenario, 1 + extra))
+        figures = trials.closed_form(busier(scenario, 1 + extra))
         if not figures.get("load", 0.0) < 1:
             return False
         return all(room_of(o, figures[o.key] * scale) >= 0 for o, scale in scales.items())

@@ -37,7 +37,7 @@ def plan_dict(plan: Plan) -> dict[str, Any]:
         "best": None if best is None else _finalist(best),
         "finalists": [_finalist(each) for each in plan.finalists],
         "next_cheaper": None if cheaper is None else _tested(cheaper),
-        "unsimulated": [_expected(each) for each in plan.unsimulated],
+        "others": [_expected(each) for each in plan.others],
         "search": {
             "candidates": search.space,
             "dropped_by_bounds": search.bounded,

@@ -13,6 +13,7 @@ from foretell.sim.forecasting import Forecast, Verdict, forecast
 from foretell.sim.intervals import Estimate
 from foretell.sim.objectives import Objective, objectives_from_mapping
 from foretell.sim.planning import figures_of, judged
+from foretell.sim.planning_known import Known
 from foretell.sim.scenario import Scenario
 
 HOPELESS_LOAD = 1.05
@@ -38,7 +39,8 @@ class Trial:
         room: least room to a limit as a share of it; below 0 where one is missed.
         missed: objectives that do not hold, with what was found.
         summary, verdicts, notes: as a forecast's; empty without a simulation.
-        use: shares of what bounds an engine: "kv_cache", "max_num_seqs", "max_num_batched_tokens".
+        use: shares of what bounds an engine: "kv_cache", "max_num_seqs", "max_num_batched_tokens"; and
+            "load", the traffic as a share of the closed form's capacity, where there is one.
         runs: replications behind it; 0 if none was needed, or none possible.
 
     """
@@ -76,6 +78,7 @@ class Trials:
         self.count = 0
         self._probability, self._processes, self._told = probability, processes, told
         self._known: dict[str, Trial] = {}
+        self._lately = Known()
 
     def __call__(self, scenario: Scenario, what: str = "") -> Trial:
         """Simulate a scenario, or recall what came of it; `what` is told."""
@@ -84,23 +87,43 @@ class Trials:
             self._known[key] = self._made(scenario, what)
         return self._known[key]
 
+    def closed_form(self, scenario: Scenario) -> Mapping[str, float]:
+        """Figures by the queueing models.
+
+        Raises:
+            ValueError: it cannot be deployed, or has no closed form.
+
+        """
+        return figures_of(scenario, self._lately)[0]
+
+    def _load(self, scenario: Scenario) -> float:
+        """Traffic as a share of the capacity by closed form; NaN where there is none."""
+        try:
+            return self.closed_form(scenario).get("load", math.nan)
+        except ValueError:  # no closed form, or not to be deployed: the simulation tells
+            return math.nan
+
     def _made(self, scenario: Scenario, what: str) -> Trial:
-        refused = _dearer(scenario) or _overloaded(scenario)
-        if refused is not None:
-            return refused
+        dearer = _dearer(scenario)
+        if dearer is not None:
+            return dearer
+        load = self._load(scenario)
+        if load >= HOPELESS_LOAD:
+            fault = f"overloaded: {load:.0%} of the capacity".replace("%", " %")
+            return Trial(scenario, False, 0.0, 1 - load, (fault,), use={"load": load})
         if self._told is not None:
             self._told(what)
         self.count += 1
         try:
             if scenario.replications >= _FIRST_PAYS:
-                first = self._judged(forecast(replace(scenario, replications=1), processes=1))
+                first = self._judged(forecast(replace(scenario, replications=1), processes=1), load)
                 if first.room < _FAR:
                     return first
-            return self._judged(forecast(scenario, processes=self._processes))
+            return self._judged(forecast(scenario, processes=self._processes), load)
         except ValueError as error:
             return Trial(scenario, False, 0.0, -1.0, (str(error),))
 
-    def _judged(self, found: Forecast) -> Trial:
+    def _judged(self, found: Forecast, load: float) -> Trial:
         chances = [v.probability for v in found.verdicts if not math.isnan(v.probability)]
         return Trial(
             found.scenario,
@@ -111,7 +134,7 @@ class Trials:
             found.summary,
             found.verdicts,
             found.notes,
-            _use(found),
+            {**_use(found), "load": load},
             found.scenario.replications,
         )
 
@@ -145,20 +168,10 @@ def _dearer(scenario: Scenario) -> Trial | None:
     return None
 
 
-def _overloaded(scenario: Scenario) -> Trial | None:
-    """What cannot keep up by any account."""
-    try:
-        load = figures_of(scenario)[0].get("load", math.nan)
-    except ValueError:  # no closed form, or not to be deployed: the simulation tells
-        return None
-    if not load >= HOPELESS_LOAD:
-        return None
-    return Trial(scenario, False, 0.0, 1 - load, (f"overloaded: {load:.0%} of the capacity",))
-
-
 def _fault(verdict: Verdict) -> str:
     found = f"{verdict.objective}: {verdict.objective.show(verdict.value)}"
-    return found if not verdict.met else f"{found}, with a chance of only {verdict.probability:.0%}"
+    sure = f"{verdict.probability:.0%}".replace("%", " %")
+    return found if not verdict.met else f"{found}, with a chance of only {sure}"
 
 
 def _use(found: Forecast) -> dict[str, float]:

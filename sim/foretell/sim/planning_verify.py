@@ -17,13 +17,15 @@ from foretell.sim.planning import Candidate, Expected, Shortlist, conditions
 from foretell.sim.planning_headroom import Headroom, headroom_of
 from foretell.sim.planning_spec import PlanSpec, plan_spec
 from foretell.sim.planning_trials import Trial, Trials
-from foretell.sim.planning_walk import Cost, Settled, Tested, cost_of, neighbours, settle
+from foretell.sim.planning_walk import Cost, Settled, Tested, cost_of, neighbours, settle, tested
 from foretell.sim.scenario import Scenario
 from foretell.sim.vllm_command import ServeCommand, serve_commands
 
 Progress = Callable[[str, int], None]
 """Called with what is done next, and how many simulations have been."""
 _WANTED = 8
+_NEAR_CAPACITY = 0.95
+"""Load from which on figures depend on how long a run lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,8 @@ class Plan:
         scenario: what was asked.
         spec: its plan section.
         finalists: simulated layouts: those that meet everything by rent, then those that miss least.
-        unsimulated: layouts of the shortlist by closed form: those that could not be cheaper than the best
-            finalist, came after the last one, or are like one of them.
+        others: the rest of the shortlist, by closed form: as dear as the best finalist or dearer even with
+            one replica fewer, or that does not hold in simulation.
         shortlist: how the search went.
         simulated: scenarios simulated.
         notes: what is estimated, assumed or outside a model's validity.
@@ -91,7 +93,7 @@ class Plan:
     scenario: Scenario
     spec: PlanSpec
     finalists: tuple[Finalist, ...]
-    unsimulated: tuple[Expected, ...]
+    others: tuple[Expected, ...]
     shortlist: Shortlist
     simulated: int
     notes: tuple[str, ...]
@@ -144,7 +146,8 @@ def plan(
 
     Args:
         scenario: with a `plan` section and objectives.
-        finalists: layouts that are simulated at most, once one of them has met everything.
+        finalists: layouts that are verified at most, once one of them has met everything; of others it is
+            only made sure that they are not cheaper.
         processes: as of `forecast`.
         progress: called before each simulation.
 
@@ -165,35 +168,44 @@ def plan(
 
     trials = Trials(spec.probability, processes, told)
     done: list[Finalist] = []
-    unsimulated: list[Expected] = []
+    others: list[Expected] = []
     least: Cost | None = None
     for expected in shortlist.best or shortlist.nearest:
         simulated = [one.expected for one in done]
-        settled_for = least is not None and (len(done) >= finalists or _lowest(expected, spec) >= least)
-        if settled_for or any(_alike(expected, other) for other in simulated):
-            unsimulated.append(expected)
+        dearer = least is not None and not _may_be_cheaper(
+            expected, spec, least, len(done) < finalists, trials
+        )
+        if dearer or any(_alike(expected, other) for other in simulated):
+            others.append(expected)
             continue
         settled = settle(expected.candidate, spec, trials, least)
         done.append(Finalist(expected, settled))
         if settled.tested.met:
             least = min(least or settled.tested.cost, settled.tested.cost)
     ranked = sorted(done, key=_rank)
-    told_of = tuple(_described(one, trials) if one.met else one for one in ranked)
+    told_of = tuple(
+        _described(one, trials, best=place == 0) if one.met else one for place, one in enumerate(ranked)
+    )
     return Plan(
         scenario,
         spec,
         told_of,
-        tuple(unsimulated),
+        tuple(others),
         shortlist,
         trials.count,
         tuple(_notes(told_of, shortlist)),
     )
 
 
-def _lowest(expected: Expected, spec: PlanSpec) -> Cost:
-    """What a layout costs at least, taking the closed form to be one replica off at most."""
-    fewer = [cost_of(each) for each in neighbours(expected.candidate, spec, -1)]
-    return min(fewer, default=cost_of(expected.candidate))
+def _may_be_cheaper(expected: Expected, spec: PlanSpec, least: Cost, finalist: bool, trials: Trials) -> bool:
+    """Whether a layout may be cheaper than the best, taking the closed form to be one replica off at most.
+
+    Of one that is not to be a finalist anyway, one replica fewer must hold.
+    """
+    fewer = [each for each in neighbours(expected.candidate, spec, -1) if cost_of(each) < least]
+    if finalist or cost_of(expected.candidate) < least:
+        return bool(fewer) or cost_of(expected.candidate) < least
+    return any(tested(each, trials).met for each in fewer)
 
 
 def _alike(one: Expected, other: Expected) -> bool:
@@ -216,7 +228,7 @@ def _rank(finalist: Finalist) -> tuple[Any, ...]:
     return False, tested.cost, -sure
 
 
-def _described(finalist: Finalist, trials: Trials) -> Finalist:
+def _described(finalist: Finalist, trials: Trials, best: bool) -> Finalist:
     """The finalist with its headroom, what the loss of a replica does, and its commands."""
     candidate, scenario = finalist.candidate, finalist.candidate.scenario
     known = candidate.headroom
@@ -226,7 +238,7 @@ def _described(finalist: Finalist, trials: Trials) -> Finalist:
     loss = {when: None if left is None else trials(left, when) for when, left in conditions(alone) if when}
     return replace(
         finalist,
-        headroom=headroom_of(scenario, at, trials, known),
+        headroom=headroom_of(scenario, at, trials, known, 2 if best else 1),
         loss=loss,
         commands=serve_commands(scenario, deployed(scenario, _mean_context(scenario))),
     )
@@ -247,5 +259,15 @@ def _notes(finalists: tuple[Finalist, ...], shortlist: Shortlist) -> Iterator[st
     if not shortlist.best and any(f.met for f in finalists):
         yield "by the closed form nothing meets every objective; the simulation found that this does"
     first = next((f for f in finalists if f.met), finalists[0] if finalists else None)
-    if first is not None:
-        yield from first.trial.notes
+    if first is None:
+        return
+    for when, trial in first.tested.trials.items():
+        load = trial.use.get("load", math.nan)
+        if load > _NEAR_CAPACITY:
+            share = f"{load:.0%}".replace("%", " %")
+            where = f" {when}" if when else ""
+            yield (
+                f"{share} of the capacity by closed form{where}: the line grows for longer than a run lasts; "
+                "simulate more requests, or ask for headroom"
+            )
+    yield from first.trial.notes

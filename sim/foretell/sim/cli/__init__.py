@@ -26,6 +26,10 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {  # name → (module, one line of he
         "sweep",
         "Sweep a grid or a sample of a scenario's fields into one table; resume what was interrupted.",
     ),
+    "plan": (
+        "plan",
+        "Plan capacity: the cheapest deployment that meets objectives, and how to start it.",
+    ),
     "sensitivity": (
         "sensitivity",
         "Tell which inputs of a deployment matter, and what it is worth to know them better.",
