@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from foretell.sim import mean_field
 from foretell.sim.analytic_engines import Array, Solved, limits_of_engine, overloaded, shared, solve
 from foretell.sim.analytic_figures import Analysis, Wanted, busy_figures, latency_figures, rate_figures
 from foretell.sim.analytic_load import Load, lengths_of, load_of
 from foretell.sim.deployment import Deployment, EnginePart, deploy
+from foretell.sim.mean_field import covers, solve_fleet
 from foretell.sim.scenario import Scenario
 from foretell.sim.strategies import Disaggregated, Single
 
@@ -31,7 +33,8 @@ def analyse(scenario: Scenario, load: Load | None = None, deployment: Deployment
     Raises:
         ValueError: a strategy or a workload that this method does not cover, or an impossible scenario.
 
-    Validity: see `foretell.models.queueing.continuous_batching`; every engine gets an even share.
+    Validity: see `foretell.models.queueing.continuous_batching`; every engine gets an even share. Like ones
+    behind a router that compares what they hold are a mean field (`foretell.sim.mean_field`).
 
     """
     strategy = scenario.parsed_strategy
@@ -48,7 +51,12 @@ def analyse(scenario: Scenario, load: Load | None = None, deployment: Deployment
         return analyse_apart(scenario, load, deployment)
     deployment = deploy(scenario.pool, context) if deployment is None else deployment
     engines = len(deployment.engines)
-    solved = [_engine(part, load, engines, deployment.router) for part in deployment.parts]
+    fleet = covers(deployment, load)
+    solved = (
+        [solve_fleet(deployment, load)]
+        if fleet
+        else [_engine(part, load, engines, deployment.router) for part in deployment.parts]
+    )
     counts = [part.count for part in deployment.parts]
     rho = max(one.rho for one in solved)
     rates = np.array([c * one.rate_per_s for c, one in zip(counts, solved, strict=True)])
@@ -61,8 +69,10 @@ def analyse(scenario: Scenario, load: Load | None = None, deployment: Deployment
     figures |= rate_figures(served, prompt, output, rho, deployment)
     figures |= _latencies(solved, counts, Wanted.of(scenario), load.rate_per_s)
     figures |= busy_figures(solved, figures["request_throughput_rps"], output)
-    notes = (*deployment.notes, *load.notes, *remarks(solved, rho), *_routed(deployment, load))
-    return Analysis(scenario, deployment, figures, METHOD, tuple(dict.fromkeys(notes)))
+    routed = mean_field.remarks(deployment, load) if fleet else _routed(deployment, load)
+    notes = (*deployment.notes, *load.notes, *remarks(solved, rho), *routed)
+    method = mean_field.METHOD if fleet else METHOD
+    return Analysis(scenario, deployment, figures, method, tuple(dict.fromkeys(notes)))
 
 
 def _engine(part: EnginePart, load: Load, engines: int, router: str) -> Solved:

@@ -28,6 +28,7 @@ from foretell.models.queueing.saturation import EngineLimits, Saturated, saturat
 from foretell.models.stepcost import StepCost
 
 Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 _EXCESS = 64
 """Steps after which the backlog has forgotten where it started."""
 _NODES = (0.003, 0.15, 0.5, 0.85, 0.997)
@@ -82,7 +83,7 @@ def continuous_batching(
     dispersion: float | None = None,
     most: Saturated | None = None,
     occupied: Callable[[Array, float], tuple[Array, float]] | None = None,
-    age: Callable[[Array, float], Array] | None = None,
+    joined: Callable[[Array, float], tuple[Array, Mask]] | None = None,
 ) -> ContinuousBatching:
     """Solve an engine with continuous batching at a load.
 
@@ -96,8 +97,9 @@ def continuous_batching(
         most: what `saturated` gives, where it is known already.
         occupied: from s(n) and the peakedness, the law of n that an arrival finds and the number in line,
             where a router sees n; as `occupancy` gives them for Poisson arrivals when None.
-        age: from evenly spread points and the mean step, which share of the running step is over when a
-            request comes; those points themselves when None.
+        joined: from evenly spread points and the mean step, which share of the running step is over when a
+            request comes, and whether it comes to a step because that has just begun; the points, and never,
+            when None.
 
     Raises:
         ValueError: the rate is not > 0, or not below the capacity (which is told).
@@ -146,8 +148,9 @@ def continuous_batching(
     queued, line = law_of_n(filling)
     variability = (1 + law.variability) / 2  # bursts are in the line already
     u = lattice()
-    if age is not None:
-        u[:, 3] = age(u[:, 3], float(share @ step_s))
+    at_once = np.zeros(len(u), dtype=bool)
+    if joined is not None:
+        u[:, 3], at_once = joined(u[:, 3], float(share @ step_s))
     row = law.drawn(u[:, 0], u[:, 7])
     prompt, gaps = law.prompt[row], law.output[row] - 1
 
@@ -167,6 +170,7 @@ def continuous_batching(
         prompt,
         u,
         u[:, 1] > 1 - queued[-1] * (line > 0),
+        at_once,
     )
     # Those who came behind it in line for their prompts lengthen the steps after its own.
     excess = backlog.excess_s(_EXCESS)
@@ -263,7 +267,8 @@ def _first_token(
     others: npt.NDArray[np.int64],
     prompt: Array,
     u: Array,
-    from_line: npt.NDArray[np.bool_],
+    from_line: Mask,
+    at_once: Mask,
 ) -> tuple[Array, npt.NDArray[np.int64]]:
     """Time from a slot to the first token: the running step, who is ahead, and the own prompt's chunks.
 
@@ -285,6 +290,8 @@ def _first_token(
             alike = with_it == k
             length[:, alike] *= chance(come, k, arrival_scv) / np.maximum(chance(come, k, 1.0), 1e-300)
     at = draw(length, node, u[:, 2])
+    if at_once.any():
+        at = np.where(at_once, draw(backlog.share, node, u[:, 2]), at)
     running = backlog.step_s[node, at]
     idle = (others == 0) & (at == 0)
     past = np.where(from_line | idle, 0.0, u[:, 3] * running)

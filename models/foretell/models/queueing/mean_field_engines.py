@@ -22,6 +22,7 @@ from foretell.models.queueing.saturation import EngineLimits, Saturated, saturat
 from foretell.models.stepcost import StepCost
 
 Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 
 def fleet_batching(
@@ -74,11 +75,11 @@ def fleet_batching(
         share[-1] += found[seats:].sum()
         return share, line
 
-    def age(points: Array, step_s: float) -> Array:
-        return _age(points, rate_per_s * replicas * step_s)
+    def joined(points: Array, step_s: float) -> tuple[Array, Mask]:
+        return _filled(points, rate_per_s * replicas * step_s)
 
-    late = age if choices >= replicas or choices == math.inf else None
-    return continuous_batching(cost, law, limits, rate_per_s, most=most, occupied=occupied, age=late)
+    least = joined if not alone and (choices >= replicas or choices == math.inf) else None
+    return continuous_batching(cost, law, limits, rate_per_s, most=most, occupied=occupied, joined=least)
 
 
 def _binomial(rows: int, chance: float, most: int) -> Array:
@@ -90,19 +91,21 @@ def _binomial(rows: int, chance: float, most: int) -> Array:
     return np.maximum(law, 0.0)
 
 
-def _age(points: Array, per_step: float) -> Array:
-    """Share of the running step that is over when a request comes to the least loaded of all engines.
+def _filled(points: Array, per_step: float) -> tuple[Array, Mask]:
+    """When a request comes to the least loaded of all engines: share of its step that is over, and whether it
+    is the step after the one that ended a request there.
 
-    That is one that has just ended a request, and with it a step. The fleet ends as many a step as come to
-    it, `per_step`: the last to end is the next to be filled, so that it waits as long as the busy period of
-    an M/M/1 queue with load 1: beyond t steps with a chance of e^(−x)·(I₀(x) + I₁(x)), x = 2·per_step·t. What
-    is left after a step is filled at any time.
+    The fleet ends as many requests a step as come to it, `per_step`. The last to end one is the next to be
+    filled, so that it waits as long as the busy period of an M/M/1 queue with load 1: beyond t steps with a
+    chance of e^(−x)·(I₀(x) + I₁(x)), x = 2·per_step·t. What is left after a step is filled at any time.
     """
     from scipy.special import i0e, i1e
 
     if per_step == math.inf:
-        return np.zeros_like(points)
+        return np.zeros_like(points), np.ones_like(points, dtype=bool)
     t = np.linspace(0, 1, 257) ** 2
     later = i0e(2 * per_step * t) + i1e(2 * per_step * t)
-    shares: Array = np.interp(points, 1 - later + later[-1] * t, t)
-    return shares
+    rest = float(later[-1])
+    at_once = points < 1 - rest
+    ages: Array = np.where(at_once, np.interp(points, 1 - later, t), (points - (1 - rest)) / rest)
+    return ages, at_once
