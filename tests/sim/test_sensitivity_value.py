@@ -111,3 +111,16 @@ def test_few_rents_are_asked_for() -> None:
 def test_bad_arguments(log_error: float, probability: float) -> None:
     with pytest.raises(ValueError, match=r"log_error|probability"):
         worth_knowing(lambda factor: 1.0, log_error, probability)
+
+
+def test_a_large_fleet_takes_few_rents_as_well() -> None:
+    asked: list[float] = []
+    whole = replicas(1000.0)
+
+    def rent(factor: float) -> float:
+        asked.append(factor)
+        return whole(factor)
+
+    found = worth_knowing(rent, 0.15, 0.9).usd_per_h
+    assert found == pytest.approx(brute_force(whole, 0.15, 0.9), rel=0.02)
+    assert len(asked) < 40

@@ -96,9 +96,9 @@ def fewest(
 
 def _smallest(kept: Callable[[int], bool], low: int, high: int) -> int:
     """The smallest count in [low, high] that does, as `high` does: in growing steps down, then by halves."""
-    step = 1
+    step = max(high // 16, 1)
     while low < high:
-        at = max(high - step, low)
+        at = max(high - step, (low + high) // 2)
         if not kept(at):
             low = at + 1
             break

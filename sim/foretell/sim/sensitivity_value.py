@@ -6,8 +6,8 @@ as many as it takes, and never more than today. So both meet the objectives for 
 difference is money alone, EVPI = E[c(n₀) − c(min(n(θ), n₀))] >= 0. (With a free choice of where to fail, the
 informed would fail where it is dear, and information could even seem to cost: Blau's dilemma.)
 
-n(θ) is a step function; where it steps is found by bisection of the probability scale, the input's tails
-beyond 1 in 256 on either side taken for their edges.
+n(θ) is a step function; its integral is by bisection of the probability scale where it steps, until what is
+left is too little to matter; the input's tails beyond 1 in 256 on either side are taken for their edges.
 
 Source: Raiffa and Schlaifer, Applied Statistical Decision Theory (1961); Howard, Information value theory
 (1966); Blau, Stochastic programming and decision analysis: an apparent dilemma (1974).
@@ -22,7 +22,9 @@ from statistics import NormalDist
 
 EDGE = 1 / 256
 TOLERANCE = 1 / 64
-"""Of the probabilities at which n(θ) steps."""
+"""Of the probability at which n(θ) steps."""
+_SMALL = 1 / 200
+"""Of the rent: a stretch whose rents differ by so much, times its probability, is not divided further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def worth_knowing(
     Raises:
         ValueError: an error below 0, or a probability that is not in (0, 1).
 
-    >>> worth_knowing(lambda factor: math.ceil(10 * factor), 0.0, 0.9).usd_per_h
+    >>> worth_knowing(lambda factor: 2.5 * math.ceil(10 * factor), 0.0, 0.9).usd_per_h
     0.0
     >>> worth = worth_knowing(lambda factor: 2.0 if factor > 1 else 1.0, 0.1, 0.9)  # one or two, as likely
     >>> round(worth.usd_per_h, 2), worth.chance
@@ -76,14 +78,16 @@ def worth_knowing(
     def at(share: float) -> float:
         return rent(math.exp(log_error * NormalDist().inv_cdf(share)))
 
-    pieces = sorted(_pieces(at, EDGE, 1 - EDGE, tolerance), key=lambda piece: piece[1])
+    first, last = at(EDGE), at(1 - EDGE)
+    if first == last:
+        return Worth(first, first if math.isfinite(first) else math.nan, float(math.isfinite(first)))
+    sure = min(max(probability if last > first else 1 - probability, EDGE), 1 - EDGE)
+    today = at(sure)
+    pieces = [
+        *_pieces(at, EDGE, first, sure, today, tolerance),
+        *_pieces(at, sure, today, 1 - EDGE, last, tolerance),
+    ]
     whole = math.fsum(share for share, _ in pieces)
-    today, below = math.inf, 0.0
-    for share, usd in pieces:
-        below += share / whole
-        if below >= probability - 1e-9:
-            today = usd
-            break
     chance = math.fsum(share for share, usd in pieces if usd <= today < math.inf) / whole
     if math.isinf(today):
         return Worth(today, math.nan, chance)
@@ -92,18 +96,17 @@ def worth_knowing(
 
 
 def _pieces(
-    at: Callable[[float], float], low: float, high: float, tolerance: float
+    at: Callable[[float], float], a: float, first: float, b: float, last: float, tolerance: float
 ) -> Iterator[tuple[float, float]]:
-    """(share, rent) of the pieces between two probabilities."""
-    open_ = [(low, at(low), high, at(high))]
-    while open_:
-        a, first, b, last = open_.pop()
-        if first == last:
-            yield b - a, first
-        elif b - a <= tolerance:
-            yield (b - a) / 2, first
-            yield (b - a) / 2, last
-        else:
-            middle = (a + b) / 2
-            between = at(middle)
-            open_ += [(a, first, middle, between), (middle, between, b, last)]
+    """(share, rent) of the pieces between two probabilities with these rents."""
+    step, most = abs(last - first), max(first, last)
+    if first == last:
+        yield b - a, first
+    elif b - a <= tolerance or step * (b - a) < _SMALL * most < math.inf:
+        yield (b - a) / 2, first
+        yield (b - a) / 2, last
+    else:
+        middle = (a + b) / 2
+        between = at(middle)
+        yield from _pieces(at, a, first, middle, between, tolerance)
+        yield from _pieces(at, middle, between, b, last, tolerance)
