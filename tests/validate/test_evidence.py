@@ -14,6 +14,7 @@ from foretell.validate.evidence_parts import energy, kv, operators
 from foretell.validate.evidence_runs import runs, served
 from foretell.validate.evidence_scheduler import corpus, scheduler
 from foretell.validate.evidence_servers import client, silicon
+from frontier_groups import FRONTIER
 
 
 @pytest.mark.parametrize(
@@ -127,6 +128,7 @@ BUILT: dict[str, Any] = {
     "served": SERVED,
     "client": CLIENT,
     "silicon": SILICON,
+    "frontier": FRONTIER,
     "operators": OPERATORS,
     "energy": ENERGY,
     "kv": KV,

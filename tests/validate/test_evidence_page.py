@@ -22,6 +22,7 @@ from foretell.validate.evidence import Made, NotRun, Scatter, Section, missed
 from foretell.validate.evidence_gather import gather
 from foretell.validate.evidence_kinds import KINDS, Inputs
 from foretell.validate.evidence_page import LARGEST, page
+from frontier_groups import FRONTIER
 
 MADE = Made("2026-11-21", "foretell 0.1.0, vLLM 0.32.0", "2 cores", "from x.json")
 FILES: dict[str, Any] = {
@@ -31,6 +32,7 @@ FILES: dict[str, Any] = {
     "served": SERVED,
     "client": CLIENT,
     "silicon": SILICON,
+    "frontier": FRONTIER,
     "operators": OPERATORS,
     "energy": ENERGY,
     "kv": KV,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from foretell.validate import (
+    evidence_frontier,
     evidence_papers,
     evidence_parts,
     evidence_runs,
@@ -73,6 +74,16 @@ def _silicon(inputs: Inputs) -> Any:
     tables()  # says what is missing
     found = measured_rows(inputs.data)
     return summarise(validate_silicon(found.rows), found.source, reasons(found.left_out))
+
+
+def _frontier(inputs: Inputs) -> Any:
+    from foretell.models.silicon_source import data_folder as tables
+    from foretell.validate.frontier_summary import validate_frontier
+    from foretell.validate.silicon_rows import measured_rows, reasons
+
+    tables()
+    found = measured_rows(inputs.data)
+    return validate_frontier(found.rows, found.source, reasons(found.left_out))[0]
 
 
 def _served(inputs: Inputs) -> Any:
@@ -170,6 +181,14 @@ KINDS = (
         "long",
         evidence_servers.silicon,
         _silicon,
+    ),
+    Kind(
+        "frontier",
+        "Capacity frontiers of servers",
+        "foretell validate frontier --json > frontier.json",
+        "minutes",
+        evidence_frontier.frontier,
+        _frontier,
     ),
     Kind(
         "operators",

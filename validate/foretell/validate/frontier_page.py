@@ -14,6 +14,7 @@ from foretell.validate.silicon_report import show_asked, show_target
 
 SHOWN = 8
 """Pictures of judged groups, from the best to the worst; and half as many of the others."""
+_ASIDE = {"vllm agg": "vllm agg, runs that are not judged (in no total)"}
 HEADS = (
     "groups",
     "frontier points",
@@ -67,7 +68,7 @@ def parts(summary: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
         ("vLLM, aggregated (judged)", summary["judged"]),
         ("… nothing left out of the fit (no forecast)", summary["in_sample"]),
         ("other back ends, disaggregated", summary["others"]),
-        *((f"… {name}", one) for name, one in summary["by_backend"].items()),
+        *((f"… {_ASIDE.get(name, name)}", one) for name, one in summary["by_backend"].items()),
     ]
 
 
