@@ -10,6 +10,7 @@ that law in place of the one that Poisson arrivals make.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,58 @@ from foretell.models.stepcost import StepCost
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seats:
+    """Places in an engine: how many, which part of them decodes, for how many steps, and what all carry."""
+
+    number: int
+    part: float
+    steps: float
+    capacity_per_s: float
+
+    @classmethod
+    def of(cls, law: Lengths, limits: EngineLimits, most: Saturated) -> _Seats:
+        steps = max(law.decode_steps, 1e-6)
+        before = 1.5 + max(law.mean_prompt / limits.max_num_batched_tokens - 1, 0.0)
+        part = steps / (steps + before + limits.async_scheduling)
+        return cls(max(round(most.limit), 1), part, steps, most.rate_per_s)
+
+    def ends_per_s(self, step_s: Array) -> Array:
+        """Rate at which one of m ends, m = 1 to all of them, from s(n)."""
+        n = np.arange(len(step_s))
+        decoding = np.minimum(np.arange(1, self.number + 1) * self.part, n[-1])
+        ends: Array = decoding / (self.steps * np.interp(decoding, n, step_s))
+        ends[-1] = self.capacity_per_s
+        return ends
+
+
+def engine_ends_per_s(
+    cost: StepCost, law: Lengths, limits: EngineLimits, rate_per_s: float, most: Saturated | None = None
+) -> Array:
+    """Rate at which one of m requests in an engine ends, m = 1 to as many as run at once: its μ(m).
+
+    Args:
+        cost: seconds of a step.
+        law: of the requests.
+        limits: of the engine.
+        rate_per_s: requests a second, whose prompts lengthen the steps; from 90 % of the capacity on, that.
+        most: what `saturated` gives, where it is known already.
+
+    """
+    most = saturated(cost, law, limits) if most is None else most
+    seats = _Seats.of(law, limits, most)
+    found: list[Array] = []
+
+    def occupied(step_s: Array, peakedness: float) -> tuple[Array, float]:
+        found.append(seats.ends_per_s(step_s))
+        n = np.arange(1.0, len(step_s))
+        return occupancy(rate, seats.steps, step_s, int(n[-1]), peakedness)
+
+    rate = min(rate_per_s, 0.9 * most.rate_per_s)
+    continuous_batching(cost, law, limits, rate, most=most, occupied=occupied)
+    return found[-1]
 
 
 def fleet_batching(
@@ -53,26 +106,20 @@ def fleet_batching(
 
     """
     most = saturated(cost, law, limits) if most is None else most
-    steps = max(law.decode_steps, 1e-6)
-    chunks = 1.0 + max(law.mean_prompt / limits.max_num_batched_tokens - 1, 0.0)
-    part = steps / (steps + chunks + 0.5 + limits.async_scheduling)
-
     alone = min(choices, replicas) == 1
-    seats = max(round(most.limit), 1)
+    seats = _Seats.of(law, limits, most)
 
     def occupied(step_s: Array, peakedness: float) -> tuple[Array, float]:
-        n = np.arange(len(step_s))
-        decoding = np.minimum(np.arange(1, seats + 1) * part, n[-1])
-        ends = decoding / (steps * np.interp(decoding, n, step_s))
-        ends[-1] = most.rate_per_s
+        ends = seats.ends_per_s(step_s)
         if alone:  # clusters of requests that a busy period of prompts lets through spread the law
-            m = np.arange(1.0, seats + 1)
-            found, line = occupancy(rate_per_s, 1.0, np.append(0.0, m / ends), seats, peakedness)
+            m = np.arange(1.0, seats.number + 1)
+            found, line = occupancy(rate_per_s, 1.0, np.append(0.0, m / ends), seats.number, peakedness)
         else:
             fleet = power_of_d(rate_per_s, ends, choices, replicas)
-            found, line = fleet.found, float(fleet.tail[seats + 1 :].sum())
-        share = found[:seats] @ _binomial(len(found[:seats]), part, n[-1])
-        share[-1] += found[seats:].sum()
+            found, line = fleet.found, float(fleet.tail[seats.number + 1 :].sum())
+        below = found[: seats.number]
+        share = below @ _binomial(len(below), seats.part, len(step_s) - 1)
+        share[-1] += found[seats.number :].sum()
         return share, line
 
     def joined(points: Array, step_s: float) -> tuple[Array, Mask]:
