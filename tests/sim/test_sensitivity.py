@@ -117,12 +117,23 @@ def test_knowing_less_is_worth_more() -> None:
     assert worth[-1] > worth[0]
 
 
-def test_an_overloaded_deployment_has_no_margin_but_a_remedy() -> None:
+def test_an_overloaded_deployment_is_told_with_enough_replicas() -> None:
     found = sensitivity(scenario(600.0), inputs=["request_rate"])
-    assert not found.base.met
-    assert found.base.margins["ttft_p99"] == -math.inf
-    assert found.base.replicas is not None
-    assert found.base.replicas[0] > 4
+    enough = next(n for n in range(4, 60) if holds(scenario(), n, 600.0))
+    assert not found.met
+    assert found.base.met
+    assert found.base.replicas == (enough,)
+    assert "as it is (4) it is overloaded" in found.notes[0]
+    assert found.swings[0].effect > 0
+
+
+def test_what_nothing_helps_has_no_margin() -> None:
+    """Two seconds a step are too long for any number of replicas."""
+    pools = {"main": {"step_cost": "constant:2", "replicas": 2, "engine": {"num_gpu_blocks": 9000}}}
+    found = sensitivity(scenario(0.01, pools=pools), inputs=["step_time"])
+    assert not found.met
+    assert found.base.replicas is None
+    assert math.isnan(found.swings[0].worth.usd_per_h)
 
 
 def test_money_has_limits_that_replicas_do_not_help() -> None:

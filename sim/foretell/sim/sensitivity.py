@@ -83,7 +83,8 @@ class Sensitivity:
         probability: with which objectives must be met, for the value of knowing.
         headroom, spare: what replicas must hold out besides.
         parts: what the replicas are of: pools, or groups of like engines in them.
-        base: as it is.
+        met: whether the scenario as it is meets every objective.
+        base: as it is; where it has no latencies, being overloaded, with the fewest replicas that do, if any.
         nearest: the objective with the least room.
         swings: by their effect on it, the largest first.
         method: how figures were found.
@@ -97,6 +98,7 @@ class Sensitivity:
     headroom: float
     spare: int
     parts: tuple[str, ...]
+    met: bool
     base: At
     nearest: Objective
     swings: tuple[Swing, ...]
@@ -144,6 +146,12 @@ def sensitivity(
         if objective.key not in found.figures:
             raise ValueError(f"objectives.{objective.name}: has no closed form; drop it here")
     base = _at(case, terms, 1.0, case.replicas)
+    met, notes = base.met, found.notes
+    if min(base.margins.values()) == -math.inf and base.replicas is not None:
+        counts = "+".join(map(str, case.replicas))
+        case = case.with_replicas(base.replicas)
+        base, notes = _at(case, terms, 1.0, base.replicas), case.found().notes
+        notes = (f"as it is ({counts}) it is overloaded; told of the fewest replicas that do", *notes)
     nearest = min(objectives, key=lambda objective: base.margins[objective.name])
     start = base.replicas or case.replicas
     swings = [
@@ -158,11 +166,12 @@ def sensitivity(
         headroom,
         spare,
         case.parts,
+        met,
         base,
         nearest,
         tuple(swings),
         found.method,
-        found.notes,
+        notes,
     )
 
 

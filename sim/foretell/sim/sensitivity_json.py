@@ -25,6 +25,7 @@ def sensitivity_dict(found: Sensitivity) -> dict[str, Any]:
         "spare": found.spare,
         "nearest_objective": found.nearest.name,
         "parts": list(found.parts),
+        "met": found.met,
         "base": _at(found.base),
         "inputs": [_swing(swing) for swing in found.swings],
         "notes": list(found.notes),

@@ -79,4 +79,4 @@ def sensitivity_command(
         from foretell.sim.cli.sensitivity_tables import show_sensitivity
 
         show_sensitivity(result)
-    return 0 if result.base.met else 1
+    return 0 if result.met else 1

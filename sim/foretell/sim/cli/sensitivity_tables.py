@@ -36,9 +36,12 @@ def show_sensitivity(found: Sensitivity, console: Console | None = None) -> None
 def _headline(found: Sensitivity) -> Text:
     value = found.base.figures.get(found.nearest.key, math.nan)
     where = f"{found.nearest}, found {found.nearest.show(value)}"
-    if found.base.met:
+    if found.met:
         return Text(f"Meets every objective; the least room has {where}", style="bold green")
-    return Text(f"Misses {where}", style="bold red")
+    if not found.base.met:
+        return Text(f"Misses {where}", style="bold red")
+    counts = "+".join(map(str, found.base.replicas or ()))
+    return Text(f"Overloaded; with {counts} replicas, the least room has {where}", style="bold red")
 
 
 def _table(found: Sensitivity) -> Table:
