@@ -8,6 +8,7 @@ are c(n, 0) + n·E[P]·m/D seconds apart. One request alone has the least TTFT a
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, replace
 
@@ -20,7 +21,7 @@ from foretell.models.memory import kv_bytes_per_token, reserved_bytes, weights_b
 from foretell.models.queueing import Lengths
 from foretell.models.queueing.backlog import step_seconds
 from foretell.sim.deployment import EnginePart, layout_of
-from foretell.sim.planning_demand import Demand, Limit
+from foretell.sim.planning_demand import Demand, Limit, Served
 from foretell.sim.planning_known import Known
 from foretell.sim.planning_space import PoolSpace
 from foretell.sim.presets import load_preset, resolve_settings
@@ -57,12 +58,12 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class _Settings:
-    """Of every layout of a chassis: requests at once, tokens a step, and KV tokens; whether it takes all."""
+    """Of every layout of a chassis: requests at once, tokens a step, KV tokens, and those of one request."""
 
     seqs: Array
     budget: Array
     kv_tokens: Array
-    whole: npt.NDArray[np.bool_]
+    longest: Array
 
 
 def bounds_of(space: PoolSpace, frame: int, demand: Demand, known: Known) -> Bounds:
@@ -80,14 +81,14 @@ def bounds_of(space: PoolSpace, frame: int, demand: Demand, known: Known) -> Bou
     usd, accelerators = _unit(part)
     fewest = np.full(count, space.replicas[0], dtype=np.int64)
     fault = np.where(settings.kv_tokens < 2, "memory", "").astype(object)
-    if demand.law is not None:
-        rate, slow = _most_rate(part, settings, demand.law, demand)
+    if demand.served:
+        engines, slow = _engines(part, settings, demand)
         need = np.maximum(
-            np.ceil(demand.rate_per_s * (1 + demand.headroom) / (rate * part.count)),
-            demand.spare + np.ceil(demand.rate_per_s / (rate * part.count)),
+            np.ceil(engines * (1 + demand.headroom) / part.count),
+            demand.spare + np.maximum(np.ceil(engines / part.count), 1.0),
         )
-        fewest = np.maximum(fewest, np.where(np.isfinite(need), need, 1).astype(np.int64))
-        fault = np.where((fault == "") & settings.whole, slow, fault)
+        fewest = np.maximum(fewest, np.minimum(need, 2.0**40).astype(np.int64))
+        fault = np.where(fault == "", slow, fault)
     allowed = np.asarray(space.replicas)
     place = np.searchsorted(allowed, fewest)
     fault = np.where((fault == "") & (place == len(allowed)), "replicas", fault)
@@ -158,9 +159,7 @@ def _settings(space: PoolSpace, pool: Pool, part: EnginePart, demand: Demand) ->
         kv_tokens = np.full(len(seqs), float((part.config.num_gpu_blocks - 1) * block))
     else:
         kv_tokens = _kv_tokens(pool, part, values("gpu_memory_utilization"), budget, seqs, demand)
-    longest = 0.0 if demand.law is None else float((demand.law.prompt + demand.law.output).max())
-    whole = (kv_tokens >= longest) & (part.config.max_model_len >= longest)
-    return _Settings(seqs, budget, kv_tokens, whole)
+    return _Settings(seqs, budget, kv_tokens, np.minimum(kv_tokens, part.config.max_model_len))
 
 
 def _kv_tokens(
@@ -185,23 +184,36 @@ def _kv_tokens(
     return np.where(blocks < 2, 0.0, (blocks - 1) * block)
 
 
+def _engines(part: EnginePart, settings: _Settings, demand: Demand) -> tuple[Array, npt.NDArray[np.object_]]:
+    """Engines that the traffic fills at least, not rounded; and the limit that a layout never meets.
+
+    An engine that cannot hold the longest requests serves the others: at least those of the level below.
+    """
+    count = len(settings.seqs)
+    engines, slow = np.zeros(count), np.full(count, "", dtype=object)
+    level = np.searchsorted([each.tokens for each in demand.served], settings.longest, side="right") - 1
+    for place in np.unique(level[level >= 0]):
+        mine, served = level == place, demand.served[place]
+        some = _Settings(*(values[mine] for values in dataclasses.astuple(settings)))
+        rate, slow[mine] = _most_rate(part, some, served, demand)
+        engines[mine] = demand.rate_per_s * served.kept / rate
+    return engines, slow
+
+
 def _most_rate(
-    part: EnginePart, settings: _Settings, law: Lengths, demand: Demand
+    part: EnginePart, settings: _Settings, requests: Served, demand: Demand
 ) -> tuple[Array, npt.NDArray[np.object_]]:
     """The most requests a second that an engine may serve within the limits, and the limit it never meets."""
-    count = len(settings.seqs)
+    count, law = len(settings.seqs), requests.law
     rate, slow = np.full(count, math.inf), np.full(count, "", dtype=object)
     cap = np.minimum(settings.seqs, settings.kv_tokens / min(law.context, law.held_tokens(1.0, 1)))
-    most = max(float(np.max(cap, initial=2.0)), 2.0)
-    n = np.unique(np.concatenate([[0.0, 1.0], np.geomspace(1, most, _NODES).round()]))
+    n = np.unique(np.concatenate([[0.0, 1.0], np.geomspace(1, max(float(cap.max()), 2.0), _NODES).round()]))
     bare_s, added_s = _prompt_price(part, law, n)
-    alone_s = _alone(part, demand)
+    alone_s = np.zeros_like(requests.prompt) if demand.computed else _alone(part, requests.prompt)
     steps = law.decode_steps
     for budget in np.unique(settings.budget):
         mine = settings.budget == budget
-        prompts_s = _prompts_s(law, added_s, float(budget))
-        if demand.computed:
-            prompts_s = np.zeros_like(prompts_s)
+        prompts_s = _prompts_s(law, added_s, float(budget)) * (not demand.computed)
         full_s = bare_s + (n * prompts_s / steps if steps >= 1 else 0.0)
         if steps >= 1:
             served = np.maximum.accumulate(n / (steps * full_s))
@@ -210,14 +222,14 @@ def _most_rate(
             rate[mine] = 1 / max(float(prompts_s[0]), 1e-12)
         for limit in demand.limits:
             gap_s = full_s if limit.mean or limit.percentile >= SURE_PERCENTILE else bare_s
-            least_s = np.maximum.accumulate(_least(limit, alone_s, gap_s, demand))
+            least_s = np.maximum.accumulate(_least(limit, alone_s, gap_s, requests.gaps))
             most_s = limit.seconds * (1 + LATENCY_MARGIN)
             if least_s[0] > most_s:
                 slow[mine] = np.where(slow[mine] == "", limit.name, slow[mine])
             elif steps >= 1 and least_s[-1] > most_s:
                 served = np.maximum.accumulate(n / (steps * gap_s))
                 rate[mine] = np.minimum(rate[mine], np.interp(most_s, least_s, served))
-    return np.where(settings.whole, rate * (1 + RATE_MARGIN), math.inf), slow
+    return rate * (1 + RATE_MARGIN), slow
 
 
 def _prompt_price(part: EnginePart, law: Lengths, n: Array) -> tuple[Array, Array]:
@@ -247,21 +259,18 @@ def _prompts_s(law: Lengths, added: Array, budget: float) -> Array:
     return seconds
 
 
-def _alone(part: EnginePart, demand: Demand) -> Array:
-    """Seconds to the first token of the sample's requests on an engine of their own."""
-    prompt = demand.prompt
-    if demand.computed:
-        return np.zeros_like(prompt)
+def _alone(part: EnginePart, prompt: Array) -> Array:
+    """Seconds to the first token of requests that have an engine to themselves."""
     zero = np.zeros_like(prompt)
     load = (prompt, prompt * (prompt + 1) / 2, prompt, zero + 1, zero, zero, zero + 1)
     seconds: Array = np.asarray(part.cost(*load), dtype=np.float64)
     return seconds
 
 
-def _least(limit: Limit, alone_s: Array, gap_s: Array, demand: Demand) -> Array:
+def _least(limit: Limit, alone_s: Array, gap_s: Array, gaps: Array) -> Array:
     """The least that a latency may be where tokens are so far apart, shape as `gap_s`."""
     if limit.metric == "tpot":
         return gap_s
     if limit.metric == "ttft":
         return np.full(len(gap_s), limit.of(alone_s))
-    return np.array([limit.of(alone_s + demand.gaps * gap) for gap in gap_s])
+    return np.array([limit.of(alone_s + gaps * gap) for gap in gap_s])

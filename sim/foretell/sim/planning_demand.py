@@ -17,6 +17,8 @@ from foretell.sim.scenario import Scenario
 
 Array = npt.NDArray[np.float64]
 ROWS = 1024
+LEVELS = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
+"""Shares of the requests, in order of their tokens, for engines that cannot hold the longest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +49,41 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class Served:
+    """The requests that have so many tokens at most, prompt and answer.
+
+    Attributes:
+        tokens: at most.
+        law: of their lengths.
+        kept: their share of all.
+        prompt, gaps: prompts, and tokens after the first, of an evenly thinned sample.
+
+    """
+
+    tokens: float
+    law: Lengths
+    kept: float
+    prompt: Array
+    gaps: Array
+
+    @classmethod
+    def of(cls, law: Lengths, tokens: float) -> Served:
+        """Those of a law."""
+        served = law.prompt + law.output <= tokens
+        mine = law if served.all() else Lengths(law.prompt[served], law.output[served])
+        size = len(mine.prompt)
+        few = min(ROWS, size)
+        rows = np.asarray((np.arange(few) + 0.5) * size / few, dtype=np.int64)
+        return cls(tokens, mine, float(served.mean()), mine.prompt[rows], mine.output[rows] - 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Demand:
     """What every candidate must hold out.
 
     Attributes:
-        law: lengths of the requests; None where queries are answered by a program.
+        served: by the tokens that an engine can hold of a request, rising, the last being all of them; empty
+            where queries are answered by a program. Who holds more has no less to do.
         context_tokens: mean context that KV caches are sized for.
         rate_per_s: of requests.
         headroom, spare: as in `PlanSpec`.
@@ -63,7 +95,7 @@ class Demand:
 
     """
 
-    law: Lengths | None
+    served: tuple[Served, ...]
     context_tokens: float | None
     rate_per_s: float
     headroom: float
@@ -78,33 +110,20 @@ class Demand:
 
     def of(self, role: str) -> Demand:
         """What is asked of a pool: "whole" requests, their "prefill" or their "decode" alone."""
-        if role == "whole" or self.law is None:
+        if role == "whole" or not self.served:
             return self
         if role == "decode":
             limits = tuple(limit for limit in self.limits if limit.metric != "ttft")
             return replace(self, limits=limits, computed=True)
-        law = Lengths(self.law.prompt, np.ones_like(self.law.prompt))
+        prompts = self.served[-1].law.prompt
+        law = Lengths(prompts, np.ones_like(prompts))
         limits = tuple(limit for limit in self.limits if limit.metric == "ttft")
-        return replace(self, law=law, limits=limits)
-
-    @property
-    def prompt(self) -> Array:
-        """Prompts of a sample of the law, evenly thinned."""
-        assert self.law is not None
-        return self.law.prompt[_rows(self.law)]
-
-    @property
-    def gaps(self) -> Array:
-        """Tokens after the first, of the same requests."""
-        assert self.law is not None
-        gaps: Array = self.law.output[_rows(self.law)] - 1
-        return gaps
+        return replace(self, served=_levels(law), limits=limits)
 
 
-def _rows(law: Lengths) -> npt.NDArray[np.int64]:
-    size = len(law.prompt)
-    few = min(ROWS, size)
-    return np.asarray((np.arange(few) + 0.5) * size / few, dtype=np.int64)
+def _levels(law: Lengths) -> tuple[Served, ...]:
+    tokens = np.unique(np.quantile(law.prompt + law.output, LEVELS))
+    return tuple(Served.of(law, float(each)) for each in tokens)
 
 
 def demand_of(scenario: Scenario, spec: PlanSpec, known: Known) -> Demand:
@@ -138,7 +157,7 @@ def demand_of(scenario: Scenario, spec: PlanSpec, known: Known) -> Demand:
             powers.setdefault(objective.limit * scales[objective.name], objective.name)
     rent, power = min(rents, default=math.inf), min(powers, default=math.inf)
     return Demand(
-        law,
+        () if law is None else _levels(law),
         context,
         rate,
         spec.headroom,

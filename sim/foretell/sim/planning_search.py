@@ -314,11 +314,11 @@ class _Trial:
             if not fine(high):
                 self.reason = DEARER if len(allowed) < len(within) else self.reason
                 return None
+        elif not fine(high):  # nor do fewer
+            return None
         else:
             step, high = 1, 0
             while not fine(high):
-                if high == len(allowed) - 1:
-                    return None
                 low, high, step = high + 1, min(high + step, len(allowed) - 1), 2 * step
         while low < high:
             middle = (low + high) // 2
