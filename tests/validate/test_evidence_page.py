@@ -17,12 +17,15 @@ from click.testing import CliRunner
 import foretell.validate.evidence_gather as gathering
 from evidence_summaries import CLIENT, CORPUS, ENERGY, KV, OPERATORS, PAPERS, RUNS, SCHEDULER, SERVED, SILICON
 from foretell.validate.charts import Points
+from foretell.validate.cli import plain
 from foretell.validate.cli_report import report_command
 from foretell.validate.evidence import Made, NotRun, Scatter, Section, missed
 from foretell.validate.evidence_gather import gather
 from foretell.validate.evidence_kinds import KINDS, Inputs
 from foretell.validate.evidence_page import LARGEST, page
+from foretell.validate.theory_tables import theory_summary
 from frontier_groups import FRONTIER
+from theory_sample import sample
 
 MADE = Made("2026-11-21", "foretell 0.1.0, vLLM 0.32.0", "2 cores", "from x.json")
 FILES: dict[str, Any] = {
@@ -37,6 +40,7 @@ FILES: dict[str, Any] = {
     "energy": ENERGY,
     "kv": KV,
     "papers": PAPERS,
+    "theory": plain(theory_summary(sample())),
 }
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
@@ -170,7 +174,7 @@ def test_the_command_takes_files_and_says_what_is_not_there(results: Path, tmp_p
     assert "foretell validate silicon --json &gt; silicon.json" in html
     found = json.loads(done.stdout)
     assert list(found["sections"]) == [kind.key for kind in KINDS if kind.key != "silicon"]
-    assert [one["title"] for one in found["not_run"]] == ["Whole servers on GPUs", "Theory"]
+    assert [one["title"] for one in found["not_run"]] == ["Whole servers on GPUs"]
     assert found["sections"]["served"]["misses"]
 
 

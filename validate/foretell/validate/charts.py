@@ -232,7 +232,7 @@ def heat(
     Colours and their texts say the same; colours are two, for what is too low (--c0) and too high (--c1).
     """
     left, top, wide, high = 172, 22, 36, 17
-    width, height = left + wide * len(columns) + 4, top + high * len(rows) + 4
+    width, height = max(left + wide * len(columns) + 4, _WIDTH), top + high * len(rows) + 4
     parts = [
         f'<text x="{left + wide * (i + 0.5):.1f}" y="{top - 7}" text-anchor="middle">{escape(name)}</text>'
         for i, name in enumerate(columns)

@@ -24,6 +24,7 @@ from foretell.validate.cli_record import record_command
 from foretell.validate.cli_report import report_command
 from foretell.validate.cli_runs import runs_command
 from foretell.validate.cli_scheduler import scheduler_command
+from foretell.validate.cli_theory import theory_command
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -216,3 +217,4 @@ validate_command.add_command(record_command)
 validate_command.add_command(report_command)
 validate_command.add_command(runs_command)
 validate_command.add_command(scheduler_command)
+validate_command.add_command(theory_command)

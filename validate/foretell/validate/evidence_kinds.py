@@ -14,6 +14,7 @@ from foretell.validate import (
     evidence_runs,
     evidence_scheduler,
     evidence_servers,
+    evidence_theory,
 )
 from foretell.validate.evidence import NotRun, Section
 
@@ -132,6 +133,15 @@ def _papers(inputs: Inputs) -> Any:
     return papers_summary()
 
 
+def _theory(inputs: Inputs) -> Any:
+    """The closed form as it is now against the simulations of the last full run, in some seconds."""
+    from foretell.validate.cli import plain
+    from foretell.validate.theory import recorded
+    from foretell.validate.theory_tables import theory_summary
+
+    return plain(theory_summary(recorded()))
+
+
 def _folder(inputs: Inputs, name: str, what: str) -> Path:
     path = inputs.data / name if inputs.data else None
     if path is None or not path.exists():
@@ -222,13 +232,14 @@ KINDS = (
         evidence_papers.papers,
         _papers,
     ),
-)
-NOT_YET = (
-    NotRun(
-        "Theory",
-        "no command compares the simulation with queueing theory yet; tests check laws that hold for every "
-        "run (what is sent is served, no two requests in a slot), which is no evidence of a forecast's "
-        "accuracy",
-        "",
+    Kind(
+        "theory",
+        "Queueing theory",
+        "foretell validate theory --recorded --json > theory.json",
+        "seconds",
+        evidence_theory.theory,
+        _theory,
     ),
 )
+NOT_YET: tuple[NotRun, ...] = ()
+"""Sections that nothing can make yet."""

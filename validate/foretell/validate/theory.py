@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -70,8 +71,10 @@ def run(*, full: bool, seed: int = 0, only: str = "", tell: Told = lambda text: 
     return Theory(made, tuple(rows), truths, tuple(_points(truths)), tuple(absent))
 
 
-def recorded(path: Path = RECORDED) -> Theory:
+def recorded(path: Path = RECORDED, only: str = "") -> Theory:
     """What a full run simulated, beside the closed form as it is now: a few seconds.
+
+    Only what has `only` in its name is taken.
 
     Raises:
         ValueError: the file is not what `saved` writes.
@@ -79,12 +82,14 @@ def recorded(path: Path = RECORDED) -> Theory:
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        rows = tuple(Row(*row) for row in found["textbook"])
-        truths = {name: _truths(one) for name, one in found["batching"].items()}
+        rows = tuple(Row(*[math.nan if cell is None else cell for cell in row]) for row in found["textbook"])
+        truths = {name: _truths(one) for name, one in found["batching"].items() if only in name}
         made, absent = dict(found["made"]), tuple(found["absent"])
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: not a record of `foretell validate theory --save` ({error})") from None
-    return Theory(made, rows, truths, tuple(_points(truths)), absent)
+    return Theory(
+        made, tuple(row for row in rows if only in row.model), truths, tuple(_points(truths)), absent
+    )
 
 
 def saved(theory: Theory) -> str:

@@ -1,4 +1,4 @@
-"""Textbook queues played by ciw, a simulator of queueing networks that is not ours (https://ciw.readthedocs.io)."""
+"""Textbook queues played by ciw, a simulator of queueing networks that is not ours: ciw.readthedocs.io."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ services (a step a token), or costs per token of a prompt, so that one step is o
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,7 @@ _VAST = 1 << 22
 
 
 def engine(
-    arrival_s: Array, prompt: Tokens, output: Tokens, cost: StepCost, replicas: int = 1, **settings: int
+    arrival_s: Array, prompt: Tokens, output: Tokens, cost: StepCost, replicas: int = 1, **settings: Any
 ) -> Run:
     """An engine that only its slots bound; by default one slot."""
     most = {"max_num_seqs": 1, "max_num_batched_tokens": _VAST, "max_model_len": _VAST, **settings}
@@ -94,4 +95,4 @@ def static_batches(arrival_s: Array, answer: Tokens, time: BatchTime, most: int,
 
 def services(law: Law, mean_s: float = 1.0) -> Draw:
     """Services of a law, scaled to a mean."""
-    return lambda rng, count: law.draw(rng, count) * (mean_s / law.mean)
+    return lambda rng, count: np.asarray(law.draw(rng, count) * (mean_s / law.mean), dtype=np.float64)

@@ -16,6 +16,9 @@ TEXTBOOK_LOADS = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 FAMILY = 0.99
 """Chance that all intervals of a sweep hold their figure at once, if theory and simulation agree."""
 
+CALM = 0.9
+"""Load up to which the means of replications are about normal."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
@@ -103,7 +106,9 @@ class Judged:
         outside: exact rows and bounds that are not in theirs.
         beyond_95: exact rows outside of their 95 % intervals; a twentieth of them should be.
         exact: how many these are.
-        chance: of so many of them or more, if theory is right.
+        chance: of so many of them or more, if theory is right and the means of replications are normal.
+        calm, calm_beyond: the same up to `CALM`; nearer to saturation the means are skewed to the right, and
+            intervals by Student's t hold less than they say.
         spread: median half-width of the 95 % intervals of exact rows, as a share.
 
     """
@@ -114,6 +119,8 @@ class Judged:
     beyond_95: int
     exact: int
     chance: float
+    calm: int
+    calm_beyond: int
     spread: float
 
 
@@ -123,6 +130,7 @@ def judge(rows: Iterable[Row]) -> Judged:
 
     held = [row for row in rows if row.kind != "approximation"]
     exact = [row for row in held if row.kind == "exact"]
+    calm = [row for row in exact if row.load <= CALM]
     level = 1 - (1 - FAMILY) / max(len(held), 1)
     beyond = sum(not row.inside(0.95) for row in exact)
     return Judged(
@@ -132,6 +140,8 @@ def judge(rows: Iterable[Row]) -> Judged:
         beyond,
         len(exact),
         float(binom.sf(beyond - 1, len(exact), 0.05)),
+        len(calm),
+        sum(not row.inside(0.95) for row in calm),
         float(np.median([row.spread for row in exact])) if exact else float("nan"),
     )
 

@@ -47,7 +47,7 @@ def slotted_mmc(rate_per_s: float, tokens: float, step_s: float, slots: int) -> 
     balance = move.T - np.eye(states)
     balance[-1] = 1.0
     share = np.linalg.solve(balance, np.eye(states)[-1])
-    n = np.arange(states)
-    lasts = np.where(n > 0, step_s, 1 / rate_per_s)
-    held = np.where(n > 0, (n + rate_per_s * step_s / 2) * step_s, 0.0)
+    held_by = np.arange(states)
+    lasts = np.where(held_by > 0, step_s, 1 / rate_per_s)
+    held = np.where(held_by > 0, (held_by + rate_per_s * step_s / 2) * step_s, 0.0)
     return float(share @ held / (share @ lasts)) / rate_per_s - tokens * step_s
