@@ -61,9 +61,9 @@ def headroom_of(
         guided |= guess is not None
         if guess is None:
             guess = low + _WITHOUT_CURVE[check]
-        extra = math.floor(guess / _STEP + 1e-9) * _STEP
+        extra = _whole(guess)
         if extra >= limit - _STEP / 2:
-            extra = math.floor((low + limit) / 2 / _STEP) * _STEP
+            extra = _whole((low + limit) / 2)
         if extra < low + _STEP / 2:
             break
         found = trials(busier(scenario, 1 + extra), f"at +{extra:.0%} traffic")
@@ -102,6 +102,11 @@ def _crossing(
         middle = (low + high) / 2
         low, high = (middle, high) if holds(middle) else (low, middle)
     return low
+
+
+def _whole(extra: float) -> float:
+    """Down to a whole per cent."""
+    return round(math.floor(extra / _STEP + 1e-9) * _STEP, 4)
 
 
 def _scales(value: float) -> bool:

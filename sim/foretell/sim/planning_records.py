@@ -13,7 +13,7 @@ from foretell.sim.planning import Expected, accelerators_of
 from foretell.sim.planning_binds import binding
 from foretell.sim.planning_trials import Trial
 from foretell.sim.planning_verify import Finalist, Plan
-from foretell.sim.planning_walk import Tested
+from foretell.sim.planning_walk import Checked
 
 SCHEMA_VERSION = 1
 
@@ -36,7 +36,7 @@ def plan_dict(plan: Plan) -> dict[str, Any]:
         "met": plan.met,
         "best": None if best is None else _finalist(best),
         "finalists": [_finalist(each) for each in plan.finalists],
-        "next_cheaper": None if cheaper is None else _tested(cheaper),
+        "next_cheaper": None if cheaper is None else _checked(cheaper),
         "others": [_expected(each) for each in plan.others],
         "search": {
             "candidates": search.space,
@@ -52,24 +52,24 @@ def plan_dict(plan: Plan) -> dict[str, Any]:
 def _finalist(one: Finalist) -> dict[str, Any]:
     headroom = one.headroom
     return {
-        **_tested(one.tested),
-        "probability": _clean(one.tested.probability),
+        **_checked(one.checked),
+        "probability": _clean(one.checked.probability),
         "figures": {
             name: {"value": _clean(e.value), "low": _clean(e.low), "high": _clean(e.high)}
             for name, e in one.trial.summary.items()
         },
         "objectives": _objectives(one.trial),
-        "binds": _cleaned(asdict(binding(one.tested.trials))),
+        "binds": _cleaned(asdict(binding(one.checked.trials))),
         "headroom": None if headroom is None else _cleaned(asdict(headroom)),
         "loss": {when: None if left is None else _trial(left) for when, left in (one.loss or {}).items()},
         "commands": [asdict(command) for command in one.commands],
         "replicas_moved_by_simulation": one.settled.moved,
-        "failed_on_the_way": [_tested(each) for each in one.settled.failed],
+        "failed_on_the_way": [_checked(each) for each in one.settled.failed],
         "closed_form": _expected(one.expected),
     }
 
 
-def _tested(found: Tested) -> dict[str, Any]:
+def _checked(found: Checked) -> dict[str, Any]:
     return {
         "changes": dict(found.candidate.changes),
         "usd_per_h": _clean(found.usd_per_h),

@@ -12,9 +12,9 @@ from foretell.sim.bounds import BOUNDS
 from foretell.sim.forecasting import Forecast, Verdict, forecast
 from foretell.sim.intervals import Estimate
 from foretell.sim.objectives import Objective, objectives_from_mapping
-from foretell.sim.planning import figures_of, judged
+from foretell.sim.planning import figures_of
 from foretell.sim.planning_known import Known
-from foretell.sim.scenario import Scenario
+from foretell.sim.scenario import Pool, Scenario
 
 HOPELESS_LOAD = 1.05
 """Share of the closed form's capacity from which on nothing is simulated: that capacity is good to 5 %, and a
@@ -118,7 +118,7 @@ class Trials:
             if scenario.replications >= _FIRST_PAYS:
                 first = self._judged(forecast(replace(scenario, replications=1), processes=1), load)
                 if first.room < _FAR:
-                    return first
+                    return replace(first, notes=tuple(n for n in first.notes if "replication" not in n))
             return self._judged(forecast(scenario, processes=self._processes), load)
         except ValueError as error:
             return Trial(scenario, False, 0.0, -1.0, (str(error),))
@@ -140,23 +140,38 @@ class Trials:
 
 
 def room_of(objective: Objective, value: float) -> float:
-    """Room of a value to its limit as a share of that, −1 at worst."""
-    return judged((objective,), {objective.key: value, "load": 0.0})[1][objective.name]
+    """Room of a value to its limit as a share of that, below 0 beyond it; minus infinity without a value."""
+    if math.isnan(value):
+        return -math.inf
+    if objective.limit == 0:
+        return 0.0 if objective.met(value) else -math.inf
+    off = 1 - value / objective.limit
+    return off if objective.direction == "<=" else -off
 
 
 def rent(scenario: Scenario) -> float:
     """USD an hour of all accelerators, infinite where a price is not known."""
+    return sum(pool_rent(pool) for pool in scenario.pools.values())
+
+
+def pool_rent(pool: Pool) -> float:
+    """USD an hour of a pool's accelerators, infinite where a price is not known."""
     total = 0.0
-    for pool in scenario.pools.values():
-        for group in pool.groups:
-            price = pool.price_usd_per_h
-            if price is None and group.hardware is not None:
-                price = load_hardware(group.hardware).accelerator.price_usd_per_h
-            if price is None:
-                return math.inf
-            sizes = (group.tensor_parallel_size, group.pipeline_parallel_size, group.data_parallel_size)
-            total += group.count * math.prod(size or 1 for size in sizes) * price
+    for group in pool.groups:
+        price = pool.price_usd_per_h
+        if price is None and group.hardware is not None:
+            price = load_hardware(group.hardware).accelerator.price_usd_per_h
+        if price is None:
+            return math.inf
+        sizes = (group.tensor_parallel_size, group.pipeline_parallel_size, group.data_parallel_size)
+        total += group.count * math.prod(size or 1 for size in sizes) * price
     return total
+
+
+def most_usd_per_h(scenario: Scenario) -> float:
+    """The budget, infinite without one."""
+    limits = (o.limit for o in objectives_from_mapping(scenario.objectives) if o.key == "usd_per_h")
+    return min(limits, default=math.inf)
 
 
 def _dearer(scenario: Scenario) -> Trial | None:

@@ -15,9 +15,10 @@ from typing import Any
 from foretell.sim.forecasting import deployed
 from foretell.sim.planning import Candidate, Expected, Shortlist, conditions
 from foretell.sim.planning_headroom import Headroom, headroom_of
+from foretell.sim.planning_nearest import nearest_of
 from foretell.sim.planning_spec import PlanSpec, plan_spec
 from foretell.sim.planning_trials import Trial, Trials
-from foretell.sim.planning_walk import Cost, Settled, Tested, cost_of, neighbours, settle, tested
+from foretell.sim.planning_walk import Checked, Cost, Settled, checked, cost_of, neighbours, settle
 from foretell.sim.scenario import Scenario
 from foretell.sim.vllm_command import ServeCommand, serve_commands
 
@@ -48,30 +49,30 @@ class Finalist:
     commands: tuple[ServeCommand, ...] = ()
 
     @property
-    def tested(self) -> Tested:
+    def checked(self) -> Checked:
         """The candidate, simulated."""
-        return self.settled.tested
+        return self.settled.checked
 
     @property
     def candidate(self) -> Candidate:
         """With the replicas that were settled on."""
-        return self.tested.candidate
+        return self.checked.candidate
 
     @property
     def met(self) -> bool:
         """Whether it meets every objective under all conditions."""
-        return self.tested.met
+        return self.checked.met
 
     @property
     def usd_per_h(self) -> float:
         """Rent of all accelerators."""
-        return self.tested.usd_per_h
+        return self.checked.usd_per_h
 
     @property
     def trial(self) -> Trial:
         """As it is, or where that was not simulated, under the condition that failed."""
-        found = self.tested.base
-        return next(iter(self.tested.trials.values())) if found is None else found
+        found = self.checked.base
+        return next(iter(self.checked.trials.values())) if found is None else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +120,13 @@ class Plan:
         return tuple(f for f in self.finalists if f.met)[1:]
 
     @property
-    def cheaper(self) -> Tested | None:
+    def cheaper(self) -> Checked | None:
         """The dearest simulated candidate that is cheaper than the best: what the last dollar buys."""
         best = self.best
         if best is None:
             return None
-        failed = [t for f in self.finalists for t in (*f.settled.failed, f.tested) if not t.met]
-        below = [t for t in failed if t.cost < best.tested.cost]
+        failed = [t for f in self.finalists for t in (*f.settled.failed, f.checked) if not t.met]
+        below = [t for t in failed if t.cost < best.checked.cost]
         return max(below, key=lambda t: (t.cost, t.room), default=None)
 
     def to_dict(self) -> dict[str, Any]:
@@ -161,6 +162,7 @@ def plan(
     if progress is not None:
         progress("searching", 0)
     shortlist = search(scenario, wanted=max(_WANTED, 2 * finalists))
+    proposed = shortlist.best or shortlist.nearest[:finalists] or nearest_of(scenario, spec, finalists)
 
     def told(what: str) -> None:
         if progress is not None:
@@ -170,7 +172,7 @@ def plan(
     done: list[Finalist] = []
     others: list[Expected] = []
     least: Cost | None = None
-    for expected in shortlist.best or shortlist.nearest:
+    for expected in proposed:
         simulated = [one.expected for one in done]
         dearer = least is not None and not _may_be_cheaper(
             expected, spec, least, len(done) < finalists, trials
@@ -180,8 +182,8 @@ def plan(
             continue
         settled = settle(expected.candidate, spec, trials, least)
         done.append(Finalist(expected, settled))
-        if settled.tested.met:
-            least = min(least or settled.tested.cost, settled.tested.cost)
+        if settled.checked.met:
+            least = min(least or settled.checked.cost, settled.checked.cost)
     ranked = sorted(done, key=_rank)
     told_of = tuple(
         _described(one, trials, best=place == 0) if one.met else one for place, one in enumerate(ranked)
@@ -205,7 +207,7 @@ def _may_be_cheaper(expected: Expected, spec: PlanSpec, least: Cost, finalist: b
     fewer = [each for each in neighbours(expected.candidate, spec, -1) if cost_of(each) < least]
     if finalist or cost_of(expected.candidate) < least:
         return bool(fewer) or cost_of(expected.candidate) < least
-    return any(tested(each, trials).met for each in fewer)
+    return any(checked(each, trials).met for each in fewer)
 
 
 def _alike(one: Expected, other: Expected) -> bool:
@@ -221,18 +223,18 @@ def _close(one: float, other: float) -> bool:
 
 
 def _rank(finalist: Finalist) -> tuple[Any, ...]:
-    tested = finalist.tested
-    if not tested.met:
-        return True, -tested.room, tested.cost
-    sure = 0.0 if math.isnan(tested.probability) else tested.probability
-    return False, tested.cost, -sure
+    checked = finalist.checked
+    if not checked.met:
+        return True, -checked.room, checked.cost
+    sure = 0.0 if math.isnan(checked.probability) else checked.probability
+    return False, checked.cost, -sure
 
 
 def _described(finalist: Finalist, trials: Trials, best: bool) -> Finalist:
     """The finalist with its headroom, what the loss of a replica does, and its commands."""
     candidate, scenario = finalist.candidate, finalist.candidate.scenario
     known = candidate.headroom
-    held = finalist.tested.trials
+    held = finalist.checked.trials
     at = next((trial for when, trial in held.items() if when.startswith("at +")), finalist.trial)
     alone = replace(candidate, headroom=0.0, spare=max(candidate.spare, 1))
     loss = {when: None if left is None else trials(left, when) for when, left in conditions(alone) if when}
@@ -261,7 +263,7 @@ def _notes(finalists: tuple[Finalist, ...], shortlist: Shortlist) -> Iterator[st
     first = next((f for f in finalists if f.met), finalists[0] if finalists else None)
     if first is None:
         return
-    for when, trial in first.tested.trials.items():
+    for when, trial in first.checked.trials.items():
         load = trial.use.get("load", math.nan)
         if load > _NEAR_CAPACITY:
             share = f"{load:.0%}".replace("%", " %")

@@ -14,7 +14,7 @@ Cost = tuple[float, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class Checked:
     """A candidate and what came of it in simulation.
 
     Attributes:
@@ -64,14 +64,14 @@ class Settled:
     """Where the walk of a layout ended.
 
     Attributes:
-        tested: with the least replicas that hold, or the last tried.
+        checked: with the least replicas that hold, or the last tried.
         failed: candidates on the way that do not hold, in the order of the walk.
         moved: replicas that simulation added to (or took from) the closed form's.
 
     """
 
-    tested: Tested
-    failed: tuple[Tested, ...]
+    checked: Checked
+    failed: tuple[Checked, ...]
     moved: int
 
 
@@ -82,11 +82,11 @@ def settle(candidate: Candidate, spec: PlanSpec, trials: Trials, ceiling: Cost |
     one that helps most. Up it ends at the plan's most replicas, or where the cost is not below `ceiling`.
     """
     start = sum(counts_of(candidate).values())
-    here = tested(candidate, trials)
-    failed: list[Tested] = []
+    here = checked(candidate, trials)
+    failed: list[Checked] = []
     if here.met:
         while True:
-            lower = [tested(each, trials) for each in neighbours(here.candidate, spec, -1)]
+            lower = [checked(each, trials) for each in neighbours(here.candidate, spec, -1)]
             failed += [each for each in lower if not each.met]
             holding = [each for each in lower if each.met]
             if not holding:
@@ -97,12 +97,12 @@ def settle(candidate: Candidate, spec: PlanSpec, trials: Trials, ceiling: Cost |
         if not higher:
             break
         failed.append(here)
-        found = [tested(each, trials) for each in higher]
+        found = [checked(each, trials) for each in higher]
         here = min(found, key=lambda each: (not each.met, *(each.cost if each.met else (-each.room, 0))))
     return Settled(here, tuple(failed), sum(counts_of(here.candidate).values()) - start)
 
 
-def tested(candidate: Candidate, trials: Trials) -> Tested:
+def checked(candidate: Candidate, trials: Trials) -> Checked:
     """Simulate a candidate under each condition, the hardest first, up to the first that fails."""
     made: dict[str, Trial] = {}
     price = rent(candidate.scenario)
@@ -113,8 +113,8 @@ def tested(candidate: Candidate, trials: Trials) -> Tested:
         else:
             made[when] = trials(scenario, what)
         if not made[when].met:
-            return Tested(candidate, price, False, made)
-    return Tested(candidate, price, True, {when: made[when] for when in sorted(made)})
+            return Checked(candidate, price, False, made)
+    return Checked(candidate, price, True, {when: made[when] for when in sorted(made)})
 
 
 def cost_of(candidate: Candidate) -> Cost:

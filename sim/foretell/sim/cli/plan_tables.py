@@ -73,7 +73,7 @@ def _word(path: str, value: object) -> str:
 def _headline(plan: Plan) -> Text:
     best, nearest = plan.best, plan.nearest
     if best is not None:
-        sure = best.tested.probability
+        sure = best.checked.probability
         told = f" (least certain: {chance(sure)})" if not math.isnan(sure) else ""
         held = _held(plan)
         text = f"Deploy {layout(best.candidate)}: {_usd(best.usd_per_h)}; meets every objective{told}{held}"
@@ -81,7 +81,7 @@ def _headline(plan: Plan) -> Text:
     if nearest is None:
         return Text("Nothing in the plan can be deployed and meets every objective", style="bold red")
     text = f"Nothing meets every objective; nearest: {layout(nearest.candidate)} at {_usd(nearest.usd_per_h)}"
-    return Text(f"{text}, which misses {'; '.join(nearest.tested.missed)}", style="bold red")
+    return Text(f"{text}, which misses {'; '.join(nearest.checked.missed)}", style="bold red")
 
 
 def _held(plan: Plan) -> str:
@@ -122,7 +122,7 @@ def _table(plan: Plan) -> Table:
 
 
 def _row(one: Finalist, best: bool, objectives: list[Objective]) -> list[str | Text]:
-    sure = one.tested.probability
+    sure = one.checked.probability
     meets = chance(sure) if not math.isnan(sure) else ("yes" if one.met else "no")
     return [
         "*" if best else "",
@@ -168,17 +168,18 @@ def _chance(trial: Trial) -> str:
 
 
 def _binds(one: Finalist) -> str:
-    found = binding(one.tested.trials)
+    found = binding(one.checked.trials)
     parts = []
     if found.objective:
-        what = f"{percent(abs(found.room))} {'room' if found.room >= 0 else 'over'}"
+        beyond = f"{show_number(abs(found.room) * 100)} %"
+        what = f"{beyond} {'room' if found.room >= 0 else 'beyond'}"
         name = "capacity" if found.objective == "load" else found.objective
         parts.append(f"{name} ({what}{' ' + found.when if found.when else ''})")
     if found.limit:
         parts.append(f"{found.limit} {percent(found.used)} used")
     if found.time:
         parts.append(_TIME[found.time])
-    return ", ".join(parts) or "; ".join(one.tested.missed)
+    return ", ".join(parts) or "; ".join(one.checked.missed)
 
 
 def _why(plan: Plan) -> Iterator[str]:

@@ -1,0 +1,117 @@
+"""Small plans, and what is true of them: every candidate simulated, whatever the planner thinks."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from foretell.sim import Scenario, forecast
+from foretell.sim.planning_verify import Plan
+
+CHAT = {"model": "llama-3.1-8b", "hardware": "h100-sxm"}
+SHORT = {
+    "prompt": {"lognormal": {"median": 400, "sigma": 0.6}},
+    "output": {"lognormal": {"median": 120, "sigma": 0.6}},
+}
+LONG = {
+    "prompt": {"lognormal": {"median": 3000, "sigma": 0.4}},
+    "output": {"lognormal": {"median": 250, "sigma": 0.5}},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """A candidate of the space and whether it holds in simulation; `usd_per_h` is inf where it cannot run."""
+
+    changes: Mapping[str, Any]
+    usd_per_h: float
+    met: bool
+
+
+def chat(
+    fields: Mapping[str, Any],
+    objectives: Mapping[str, str],
+    *,
+    rate: float,
+    requests: int,
+    lengths: Mapping[str, Any] | None = None,
+    arrivals: Mapping[str, Any] | None = None,
+    pool: Mapping[str, Any] | None = None,
+    **plan: Any,
+) -> Scenario:
+    """A chat service with one pool."""
+    return Scenario.from_dict(
+        {
+            "workload": {
+                "arrivals": {"process": "poisson", "rate_per_s": rate, **(arrivals or {})},
+                "lengths": lengths or SHORT,
+                "num_requests": requests,
+            },
+            "pools": {"chat": {**CHAT, **(pool or {})}},
+            "objectives": dict(objectives),
+            "plan": {"fields": {f"pools.chat.{k}": v for k, v in fields.items()}, **plan},
+            "seed": 1,
+            "replications": 3,
+        }
+    )
+
+
+def candidates(asked: Scenario) -> Iterator[tuple[dict[str, Any], Scenario]]:
+    """Every combination of the fields."""
+    fields = asked.plan["fields"]
+    lists = [
+        list(range(v["low"], v["high"] + 1)) if isinstance(v, Mapping) else list(v) for v in fields.values()
+    ]
+    for values in itertools.product(*lists):
+        changes = dict(zip(fields, values, strict=True))
+        yield changes, asked.replace(plan={}, **changes)
+
+
+def conditions(made: Scenario, plan: Mapping[str, Any]) -> Iterator[Scenario]:
+    """As it is, with more traffic, with a replica of each pool lost."""
+    yield made
+    headroom = float(str(plan.get("headroom", "0")).removesuffix("%")) / 100
+    if headroom:
+        yield made.replace(**{"workload.rate_scale": 1 + headroom})
+    for name in made.pools if plan.get("spare") else ():
+        count = made.pools[name].replicas
+        assert isinstance(count, int)
+        left = count - plan["spare"]
+        yield made.replace(**{f"pools.{name}.replicas": left})
+
+
+def simulated(asked: Scenario) -> list[Simulated]:
+    """Simulate every candidate, in the order of the fields."""
+    found = []
+    for changes, made in candidates(asked):
+        usd, met = math.inf, True
+        try:
+            for scenario in conditions(made, asked.plan):
+                result = forecast(scenario, processes=1)
+                if scenario is made:
+                    usd = result.deployment.usd_per_h or math.inf
+                met = met and result.met and all(not v.probability < 0.5 for v in result.verdicts)
+                if not met:
+                    break
+        except ValueError:
+            met = False
+        found.append(Simulated(changes, usd, met))
+    return found
+
+
+def cheapest(found: list[Simulated]) -> Simulated | None:
+    """The true choice."""
+    return min((each for each in found if each.met), key=lambda each: each.usd_per_h, default=None)
+
+
+def replicas_off(plan: Plan, truth: Simulated | None) -> float:
+    """How many replicas of its own the plan's choice is dearer than the true one; inf where one has none."""
+    if (plan.best is None) != (truth is None):
+        return math.inf
+    if plan.best is None or truth is None:
+        return 0.0
+    counts: list[int] = [n for path, n in plan.best.candidate.changes.items() if path.endswith(".replicas")]
+    return (plan.best.usd_per_h - truth.usd_per_h) / (plan.best.usd_per_h / sum(counts))
