@@ -23,7 +23,7 @@ import numpy.typing as npt
 from foretell.models.queueing.backlog import Backlog, prompt_backlog, step_seconds
 from foretell.models.queueing.drawing import chance, counts, draw, lattice, tokens_of
 from foretell.models.queueing.lengths import Lengths
-from foretell.models.queueing.occupancy import occupancy
+from foretell.models.queueing.occupancy import entered, occupancy
 from foretell.models.queueing.saturation import EngineLimits, Saturated, saturated
 from foretell.models.stepcost import StepCost
 
@@ -124,24 +124,31 @@ def continuous_batching(
     step_s, bare_s, full_s = _mean_steps(cost, law, n, rate_per_s, budget)
     prompts_per_s = np.maximum(budget - n, 1.0) / law.mean_prompt / full_s
     births = np.minimum(rate_per_s, prompts_per_s)
-    peakedness = _peakedness(
-        law, rate_per_s, n, step_s, bare_s, arrival_scv if dispersion is None else dispersion
-    )
+    spread = arrival_scv if dispersion is None else dispersion
+    # Those in line start one by one, as others end; when prompts are known they add clusters below.
+    peakedness = in_line = max(1 + (spread - 1) * law.alike, 0.1)
 
     def law_of_n(more: float = 0.0) -> tuple[Array, float]:
         if occupied is not None:
             return occupied(step_s, peakedness + more)
-        return occupancy(births, steps, step_s, limit, peakedness + more)
+        return occupancy(births, steps, step_s, limit, peakedness + more, in_line + more)
 
     share, _ = law_of_n()
     n_most = n[prompts_per_s > rate_per_s / 0.95].max(initial=1.0)
-    nodes = np.unique(np.concatenate([[0.0], np.interp(_NODES, np.cumsum(share), n).round().clip(1, n_most)]))
-    backlog = prompt_backlog(cost, law, nodes, rate_per_s, budget)
-    busy = nodes > 0
-    step_s *= np.interp(n, nodes[busy], backlog.mean_s[busy] / np.interp(nodes[busy], n, step_s))
-    if not by_tokens:
-        step_s[-1] = most.step_s  # with a line, one starts as one ends
-    share, _ = law_of_n()
+    for _ in range(2):  # once more where prompts change the law so much that the nodes were off
+        middle = np.interp(_NODES, np.cumsum(share), n).round().clip(1, n_most)
+        nodes = np.unique(np.concatenate([[0.0], middle, [n_most]]))
+        backlog = prompt_backlog(cost, law, nodes, rate_per_s, budget)
+        busy = nodes > 0
+        step_s = bare_s * np.interp(n, nodes[busy], (backlog.mean_s / backlog.least_s)[busy])
+        if not by_tokens:
+            step_s[-1] = most.step_s  # with a line, one starts as one ends
+        at = float((share * n).sum())
+        prompts = 1 - 1 / float(np.interp(at, nodes[busy], (backlog.mean_s / backlog.least_s)[busy]))
+        peakedness = max(1 + (spread * _clusters(law, prompts) - 1) * law.alike, 0.1)
+        share, _ = law_of_n()
+        if middle[1] <= float((share * n).sum()) <= middle[-2]:
+            break
     # Requests differ in the tokens that they hold, which adds to what counts in a step and in the KV cache.
     reading = law.held_scv * _context_share(cost, law, float((share * n).sum()), budget) ** 2
     filling = law.held_scv if most.bound_by == "kv_cache" else 0.0
@@ -154,10 +161,10 @@ def continuous_batching(
     row = law.drawn(u[:, 0], u[:, 7])
     prompt, gaps = law.prompt[row], law.output[row] - 1
 
-    def others() -> npt.NDArray[np.int64]:
-        return np.minimum(np.searchsorted(np.cumsum(share), u[:, 1]), limit)
+    def others(met: Array) -> npt.NDArray[np.int64]:
+        return np.minimum(np.searchsorted(np.cumsum(met), u[:, 1]), limit)
 
-    found = others()
+    found = others(share)
     first, behind = _first_token(
         cost,
         law,
@@ -178,14 +185,28 @@ def continuous_batching(
     after = excess[np.clip(gaps, 1, _EXCESS).astype(np.int64) - 1, node, behind] * (gaps > 0)
     mean_after = np.array([after[node == k].mean() if (node == k).any() else 0.0 for k in range(len(nodes))])
     step_s = np.maximum(step_s + np.interp(n, nodes[busy], mean_after[busy]) / steps, 1e-9)
-    share, _ = law_of_n(reading)
     seen = np.minimum(n + 1, limit).astype(np.int64)
-    tpot = float((share * step_s[seen]).sum())
+
+    def met(more: float) -> Array:
+        law_at = law_of_n(more)[0]
+        return law_at if occupied is not None else entered(law_at, steps, step_s)
+
+    tpot = float((met(0.0) * step_s[seen]).sum())
+    spread_of_n = met(reading)
     queued, line = law_of_n(filling)
     first = first + _line_wait(u[:, 1], queued, line, rate_per_s, variability)
     own = after / np.maximum(gaps, 1.0) - mean_after[node] / steps
     gap = own + _gaps(
-        law, backlog, backlog.spread_s2(excess), n, step_s, share, tpot, seen[others()], gaps, u[:, 6]
+        law,
+        backlog,
+        backlog.spread_s2(excess),
+        n,
+        step_s,
+        spread_of_n,
+        tpot,
+        seen[others(spread_of_n)],
+        gaps,
+        u[:, 6],
     )
     gap = np.minimum(gap, full_s[found])
     return ContinuousBatching(
@@ -201,20 +222,15 @@ def continuous_batching(
     )
 
 
-def _peakedness(
-    law: Lengths, rate_per_s: float, n: Array, step_s: Array, bare_s: Array, arrival_scv: float
-) -> float:
-    """Variance over mean that the arrivals alone give to the occupancy.
+def _clusters(law: Lengths, rho: float) -> float:
+    """E[X²]/E[X] of the X requests that start to decode at once, as decoding ones see it.
 
-    Seen from the decoding requests, which make no progress while prompts are computed, requests come in the
-    clusters that a busy period of prompts lets through: X of them, E[X²]/E[X] = (1 + ρ²·c²)/(1 − ρ)², with
-    ρ the share of the time that prompts take and c² the variability of a prompt's work.
+    These make no progress while prompts are computed, a share ρ of the time, and in a busy period of prompts
+    requests come together: (1 + ρ²·c²)/(1 − ρ)², with c² the variability of a prompt's work.
     """
-    at = float(np.interp(rate_per_s, n[1:] / (max(law.decode_steps, 1e-6) * step_s[1:]), n[1:]))
-    rho = min(max(1 - float(np.interp(at, n, bare_s) / np.interp(at, n, step_s)), 0.0), 0.95)
+    rho = min(max(rho, 0.0), 0.95)
     scv = float(law.prompt.var()) / law.mean_prompt**2
-    clusters = (1 + rho**2 * scv) / (1 - rho) ** 2
-    return max(1 + (arrival_scv * clusters - 1) * law.alike, 0.1)
+    return (1 + rho**2 * scv) / (1 - rho) ** 2
 
 
 def _context_share(cost: StepCost, law: Lengths, decoding: float, budget: int) -> float:
@@ -233,7 +249,7 @@ def _mean_steps(
 
     And the time of steps without prompts, and of those filled with them.
     """
-    some = np.unique(np.linspace(0, n[-1], min(len(n), 40)).round())
+    some = np.unique([0.0, *np.linspace(1, n[-1], min(len(n), 40)).round()])
     room = np.maximum(budget - some, 1.0)[:, None]
     tokens = room * np.linspace(0, 1, 33) ** 2
     seconds = step_seconds(cost, law, some[:, None], tokens, room)
@@ -355,7 +371,7 @@ def _gaps(
     centre = float(np.interp(float((share * n).sum()), n, np.gradient(step_s, n)))
     elastic = min(centre * float((share * n).sum()) / tpot, 0.9) if len(n) > 1 else 0.0
     shrink = np.sqrt(law.persistence(gaps, 1 / (1 - elastic)))
-    mean = tpot + (step_s[seen] - tpot) * shrink
+    mean = tpot + (step_s[seen] - float(step_s[seen].mean())) * shrink
     # Prompts in single steps: their sum over the stay as a gamma law.
     busy = backlog.decoding > 0
     base = np.interp(seen, backlog.decoding[busy], backlog.least_s[busy])

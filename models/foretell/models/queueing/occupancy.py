@@ -18,7 +18,12 @@ Array = npt.NDArray[np.float64]
 
 
 def occupancy(
-    rate_per_s: float | Array, decode_steps: float, step_s: Array, limit: int, peakedness: float = 1.0
+    rate_per_s: float | Array,
+    decode_steps: float,
+    step_s: Array,
+    limit: int,
+    peakedness: float = 1.0,
+    in_line: float | None = None,
 ) -> tuple[Array, float]:
     """Stationary law of the requests in an engine.
 
@@ -29,6 +34,7 @@ def occupancy(
         limit: N, requests that may run at once.
         peakedness: variance over mean of the occupancy that an engine of constant step time would have:
             1 for Poisson arrivals, more for bursts.
+        in_line: the same of those in line, from N on; as `peakedness` when None.
 
     Returns:
         P(n) for n = 0..limit, where the last is that of n >= limit, and the mean number beyond it (those
@@ -52,39 +58,50 @@ def occupancy(
     rho = float(birth[-1] / death[-1])
     if rho >= 1:
         return np.eye(limit + 1)[-1], float("inf")
-    if peakedness > 1:
-        weights, over = _batches(birth, death, 1 - 1 / peakedness)
-        ratio = 1 - (1 - rho) / peakedness
-    else:
-        weights, over = _births(birth, death, peakedness)
-        ratio = rho
+    weights = (
+        _batches(birth, death, 1 - 1 / peakedness) if peakedness > 1 else _births(birth, death, peakedness)
+    )
+    ratio = 1 - (1 - rho) / max(peakedness if in_line is None else in_line, 1.0)
+    over = float(weights[-1]) * ratio
     weights[-1] += over / (1 - ratio)
     total = float(weights.sum())
     return weights / total, over / (1 - ratio) ** 2 / total
 
 
-def _births(birth: Array, death: Array, peakedness: float) -> tuple[Array, float]:
-    """Weights of n = 0..N and of N + 1 where births fall with n, so that the occupancy varies less."""
+def entered(law: Array, decode_steps: float, step_s: Array) -> Array:
+    """Law of n that those meet who make it n + 1, from that of n at any time; both of shape (limit + 1,).
+
+    As many make it n + 1 as end out of it, P(n + 1)·(n + 1)/(D·s(n + 1)) a second. It is P(n) itself for
+    Poisson arrivals; in bursts one meets more than there are at other times.
+    """
+    met = np.zeros_like(law)
+    met[:-1] = law[1:] * np.arange(1, len(law)) / (decode_steps * step_s[1:])
+    total = float(met.sum())
+    return met / total if total > 0 else law
+
+
+def _births(birth: Array, death: Array, peakedness: float) -> Array:
+    """Weights of n = 0..N where births fall with n, so that the occupancy varies less."""
     if peakedness < 1:
         n = np.arange(1, len(death) + 1)
         centre = float(np.interp(birth[0], death, n))
         slope = (1 - 1 / peakedness) * float(np.interp(centre, n, death)) / centre
         birth = np.maximum(birth + slope * (np.arange(len(birth)) - centre), 1e-3 * birth)
     log = np.concatenate([[0.0], np.cumsum(np.log(birth[:-1] / death))])
-    weights = np.exp(log - log.max())
-    return weights, float(weights[-1] * birth[-1] / death[-1])
+    weights: Array = np.exp(log - log.max())
+    return weights
 
 
-def _batches(birth: Array, death: Array, more: float) -> tuple[Array, float]:
-    """Weights of n = 0..N and of N + 1 with geometric batches: one more comes with a chance of `more`.
+def _batches(birth: Array, death: Array, more: float) -> Array:
+    """Weights of n = 0..N with geometric batches: one more comes with a chance of `more`.
 
     By the balance over the cut between n and n + 1: π(n + 1)·μ(n + 1) = C(n) = λ_b·π(n) + more·C(n − 1).
     """
     batches = (birth * (1 - more)).tolist()
     weights, cut = [1.0], 0.0
-    for come, go in zip(batches, (*death.tolist(), float(death[-1])), strict=True):
+    for come, go in zip(batches[:-1], death.tolist(), strict=True):
         cut = come * weights[-1] + more * cut
         weights.append(cut / go)
         if weights[-1] > 1e200:
             weights, cut = [w * 1e-200 for w in weights], cut * 1e-200
-    return np.array(weights[:-1]), weights[-1]
+    return np.array(weights)
