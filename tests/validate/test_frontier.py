@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -12,10 +13,10 @@ from hypothesis import strategies as st
 from foretell.validate.charts import legend
 from foretell.validate.cli import plain
 from foretell.validate.evidence_frontier import frontier as section
-from foretell.validate.frontier import KINDS, gaps, on_frontier, operating_point, resampled
+from foretell.validate.frontier import KINDS, gaps, on_frontier, operating_point, resampled, steepness
 from foretell.validate.frontier_charts import NAMES, frontier_chart
 from foretell.validate.frontier_page import chosen, render
-from foretell.validate.frontier_rows import Configuration, Group
+from foretell.validate.frontier_rows import Configuration
 from foretell.validate.frontier_summary import figures, summarise
 from frontier_groups import FRONTIER, GROUPS, group
 
@@ -46,6 +47,7 @@ def test_across_amplifies_by_the_slope() -> None:
     ours = np.stack([user, user**-slope], axis=1)
     gap = gaps(ours, 1.05 * ours)
     assert np.nanmax(np.abs(gap["speed"] - np.log(1.05))) < 1e-12
+    assert np.allclose(steepness(ours), 1 + slope)
     inside = np.isfinite(gap["across"])
     assert np.allclose(gap["across"][inside], (1 + slope) * np.log(1.05))
     inside = np.isfinite(gap["along"])
@@ -93,10 +95,10 @@ def test_targets_are_judged_by_what_was_measured() -> None:
     assert "1 to 8" in good["by_concurrency"]
 
 
-def test_repeats_and_points_that_others_beat() -> None:
+def test_points_that_others_beat_are_not_on_a_frontier() -> None:
     beaten = Configuration("TP 1", 2, (10.0, 10.0), (10.0, 10.0), 1)
     one = GROUPS[0]
-    more = Group(*(getattr(one, name) for name in Group.__slots__[:-1]), (*one.configurations, beaten))
+    more = dataclasses.replace(one, configurations=(*one.configurations, beaten))
     assert np.array_equal(more.measured, one.measured)
 
 

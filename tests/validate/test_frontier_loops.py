@@ -108,9 +108,9 @@ def test_two_pools_are_those_of_the_simulation() -> None:
     bounds = ((1600, 2000), (200, 256))
     prompts, outputs = uniform_lengths(*bounds, ROUNDS * concurrency)
     of, transfer = config(), KVTransfer(token_s=2e-6, latency_s=1e-3)
-    pools = [EnginePool(COST, of, count, "least_outstanding") for count in engines]
+    prefill, decode = (EnginePool(COST, of, count, "least_outstanding") for count in engines)
     trace = closed_loop(prompts, outputs, concurrency, CLIENT)
-    run = simulate_disaggregated(trace, *pools, transfer, first_token="decode")
+    run = simulate_disaggregated(trace, prefill, decode, transfer, first_token="decode")
     true_ttft = float((run.first_token_s - run.arrival_s + way_s(CLIENT, prompts, concurrency)).mean())
     true_tpot = float(((run.finish_s - run.first_token_s) / (run.output_tokens - 1)).mean())
     lengths = law(uniform_lengths(*bounds, 2048))

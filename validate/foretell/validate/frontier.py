@@ -83,6 +83,16 @@ def _at(x: Array, known: Array, values: Array) -> Array:
     return np.where(inside, np.interp(x, known, values), np.nan)
 
 
+def steepness(points: Array) -> Array:
+    """By how much an error of speed is larger across: 1 − d ln(tokens/s/accelerator)/d ln(tokens/s/user).
+
+    Shape (n,), of the points of a frontier of two or more.
+    """
+    x, y = np.log(points).T
+    slope: Array = np.gradient(y, x)
+    return 1 - slope
+
+
 def resampled(
     groups: Mapping[str, Array], resamples: int = 2000, seed: int = 0
 ) -> tuple[float, float] | None:

@@ -25,13 +25,15 @@ HEADS = (
     "at equal tokens/s/accelerator",
     "as a factor of speed",
     "each configuration",
+    "steepness",
 )
 METHOD = (
     "Every server is forecast in closed form as the closed loop that it was, by costs that had seen no run "
     "of its model on its accelerator. A frontier is what no other configuration of its group beats; both "
     "have the same configurations. Measured throughput follows from the measured times by Little's law. "
     "Errors are absolute, in per cent, medians over the points of measured frontiers, straight lines "
-    "between predicted points on logarithmic axes; nothing is extrapolated."
+    "between predicted points on logarithmic axes; nothing is extrapolated. "
+    "Steepness is by how much an error of speed is larger at equal speed of a user, in the median."
 )
 
 
@@ -59,6 +61,7 @@ def cells(one: Mapping[str, Any]) -> list[str]:
         percent(one["along"]["median_ape"]),
         percent(one["speed"]["median_ape"]),
         percent(one["same_configuration"]["median_ape"]) if "same_configuration" in one else "–",
+        "–" if one["steepness"] is None else f"{one['steepness']:.1f}",
     ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from foretell.validate.frontier import KINDS, Array, gaps, resampled
+from foretell.validate.frontier import KINDS, Array, gaps, resampled, steepness
 from foretell.validate.frontier_rows import Group, Times, groups_of, predict
 from foretell.validate.frontier_scales import Scales, held_out, in_sample, shipped
 from foretell.validate.report import Target, judge, number
@@ -110,6 +110,8 @@ def figures(groups: Sequence[Group]) -> Figures:
             for i, (a, b) in enumerate(zip(here, back, strict=True))
         }
     )
+    steep = [steepness(group.measured) for group in groups]
+    found["steepness"] = number(np.median(np.concatenate(steep))) if groups else None
     found["same_configuration"] = _errors({str(i): _same(group) for i, group in enumerate(groups)})
     return found
 
@@ -150,14 +152,18 @@ def _by_load(groups: Sequence[Group]) -> dict[str, Figures]:
     found: dict[str, Figures] = {}
     for low, high in _LOADS:
         parts: dict[str, dict[str, Array]] = {kind: {} for kind in KINDS}
+        steep = [np.zeros(0)]
         for group in groups:
             gap, measured = gaps(group.measured, group.predicted), group.measured
             load = {one.measured: one.concurrency for one in group.configurations}
             mine = np.array([low <= load[(x, y)] <= high for x, y in measured.tolist()], dtype=bool)
+            steep.append(steepness(measured)[mine])
             for kind in KINDS:
                 parts[kind][group.name] = gap[kind][mine]
         name = f"{low} to {high}" if high < 100_000 else f"{low} and more"
         found[name] = {kind: _errors(each) for kind, each in parts.items()}
+        slopes = np.concatenate(steep)
+        found[name]["steepness"] = number(np.median(slopes)) if len(slopes) else None
     return found
 
 

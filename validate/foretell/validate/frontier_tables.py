@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-_HEADS = ("groups", "points", "beyond", "across", "90 %", "by group", "along", "speed", "each")
+_HEADS = ("groups", "points", "beyond", "across", "90 %", "by group", "along", "speed", "each", "steep")
 
 
 def show_frontier(summary: Mapping[str, Any], console: Console | None = None) -> None:
