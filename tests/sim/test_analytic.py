@@ -1,4 +1,4 @@
-"""The queueing models against the simulator, which schedules as vLLM does."""
+"""Scenarios by the queueing models; tests/validate/test_theory.py has them against the simulator."""
 
 from __future__ import annotations
 
@@ -8,162 +8,39 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foretell.models import AffineCost, StepCost
+from foretell.models import AffineCost
 from foretell.models.queueing import Lengths, continuous_batching, saturated
 from foretell.sim import EngineConfig, Scenario, Workload, simulate
 from foretell.sim.analytic import METHOD, analyse, limits_of_engine
 from foretell.sim.analytic_load import load_of
-from foretell.sim.metrics import e2e_s, tpot_s, ttft_s
-from foretell.traces import trace_from_spec
+from foretell.sim.metrics import tpot_s, ttft_s
+from foretell.traces import Trace, trace_from_spec
 
-FAST = AffineCost(6e-3, 2e-5, 2e-5, 2e-8, 1e-10)
-SLOW = AffineCost(2e-2, 1e-4, 1e-5, 1e-7)
-LIMITS = {
-    "tpot_mean": 0.05,
-    "e2e_mean": 0.10,
-    "ttft_mean": 0.20,
-    "tpot_p99": 0.25,
-    "ttft_p99": 0.25,
-    "e2e_p99": 0.25,
-}
-"""What is asked of the method below 90 % of the capacity."""
+COST = AffineCost(6e-3, 2e-5, 2e-5, 2e-8, 1e-10)
+CONFIG = EngineConfig(num_gpu_blocks=200_000)
+LAW = Lengths(np.full(64, 512.0), np.full(64, 128.0))
 
 
-def lognormal(mean: float, sigma: float) -> dict[str, Any]:
-    return {"lognormal": {"mean": mean, "sigma": sigma}}
-
-
-def config(**settings: Any) -> EngineConfig:
-    return EngineConfig(**{"num_gpu_blocks": 200_000, **settings})
-
-
-WORSE = {"chunks": {"tpot_mean": 0.12}}
-"""Where it is not reached: with prompts that fill the steps, TPOT comes out some per cent too low."""
-
-CASES: dict[str, tuple[StepCost, EngineConfig, dict[str, Any]]] = {
-    "fixed": (FAST, config(), {"prompt": 512, "output": 128}),
-    "slots": (FAST, config(max_num_seqs=32), {"prompt": lognormal(300, 0.8), "output": lognormal(200, 0.8)}),
-    "async": (
-        FAST,
-        config(async_scheduling=True, max_num_batched_tokens=8192),
-        {"prompt": lognormal(800, 1.0), "output": lognormal(250, 0.9)},
-    ),
-    "chunks": (SLOW, config(), {"prompt": lognormal(4000, 0.7), "output": lognormal(60, 0.7)}),
-    "kv": (FAST, config(num_gpu_blocks=3000), {"prompt": lognormal(500, 0.8), "output": lognormal(400, 0.7)}),
-    "reasoning": (
-        FAST,
-        config(async_scheduling=True, max_num_batched_tokens=8192, max_num_seqs=128),
-        {"prompt": lognormal(150, 0.5), "output": lognormal(3000, 0.8)},
-    ),
-}
-
-
-def law_of(lengths: dict[str, Any]) -> Lengths:
-    spec = {"arrivals": {"process": "poisson", "rate_per_s": 1}, "lengths": lengths, "num_requests": 20_000}
-    trace = trace_from_spec(spec, 5)
-    return Lengths(trace.prompt_tokens.astype(float), trace.output_tokens.astype(float))
-
-
-def simulated(name: str, rate: float, requests: int, seeds: int) -> dict[str, tuple[float, float]]:
-    """Figures of the middle of runs: mean over seeds, and twice its standard error."""
-    cost, settings, lengths = CASES[name]
-    figures: dict[str, list[float]] = {key: [] for key in LIMITS}
+def fixed_lengths(rate_per_s: float, requests: int, seed: int) -> Trace:
     spec = {
-        "arrivals": {"process": "poisson", "rate_per_s": rate},
-        "lengths": lengths,
+        "arrivals": {"process": "poisson", "rate_per_s": rate_per_s},
+        "lengths": {"prompt": 512, "output": 128},
         "num_requests": requests,
     }
-    for seed in range(seeds):
-        run = simulate(trace_from_spec(spec, seed), cost, settings)
-        middle = slice(requests // 5, requests * 9 // 10)
-        for metric, values in (("ttft", ttft_s(run)), ("tpot", tpot_s(run)), ("e2e", e2e_s(run))):
-            figures[f"{metric}_mean"].append(float(np.nanmean(values[middle])))
-            figures[f"{metric}_p99"].append(float(np.nanpercentile(values[middle], 99)))
-    return {key: (float(np.mean(v)), 2 * float(np.std(v, ddof=1)) / seeds**0.5) for key, v in figures.items()}
-
-
-def closed_form(name: str, rate: float) -> dict[str, float]:
-    cost, settings, lengths = CASES[name]
-    at = continuous_batching(cost, law_of(lengths), limits_of_engine(settings), rate)
-    found = {}
-    for metric in ("ttft", "tpot", "e2e"):
-        values = getattr(at, f"{metric}_s")
-        found[f"{metric}_mean"] = float(np.nanmean(values))
-        found[f"{metric}_p99"] = float(np.nanpercentile(values, 99))
-    return found
-
-
-def measured_capacity(name: str) -> float:
-    """Requests a second in the middle of a run in which everything waits from the start."""
-    cost, settings, lengths = CASES[name]
-    requests = max(3000, 12 * settings.max_num_seqs)
-    spec = {
-        "arrivals": {"process": "poisson", "rate_per_s": 1e6},
-        "lengths": lengths,
-        "num_requests": requests,
-    }
-    ends = np.sort(simulate(trace_from_spec(spec, 99), cost, settings).finish_s)
-    low, high = int(0.3 * requests), int(0.8 * requests)
-    return (high - low) / float(ends[high] - ends[low])
-
-
-def capacity(name: str) -> float:
-    cost, settings, lengths = CASES[name]
-    return saturated(cost, law_of(lengths), limits_of_engine(settings)).rate_per_s
-
-
-def misses(name: str, load: float, requests: int, seeds: int) -> dict[str, float]:
-    """Figures whose error is beyond its limit and the simulation's own uncertainty."""
-    rate = load * capacity(name)
-    truth, found = simulated(name, rate, requests, seeds), closed_form(name, rate)
-    return {
-        key: found[key] / truth[key][0] - 1
-        for key, limit in {**LIMITS, **WORSE.get(name, {})}.items()
-        if abs(found[key] - truth[key][0]) > limit * truth[key][0] + truth[key][1]
-    }
-
-
-@pytest.mark.parametrize("name", ["fixed", "async"])
-def test_latencies_agree_with_the_simulator(name: str) -> None:
-    assert misses(name, 0.6, 3000, 3) == {}
-
-
-@pytest.mark.parametrize("name", ["fixed", "slots", "chunks"])
-def test_the_capacity_agrees_with_the_simulator(name: str) -> None:
-    assert capacity(name) == pytest.approx(measured_capacity(name), rel=0.05)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(CASES))
-def test_the_capacity_agrees_everywhere(name: str) -> None:
-    rel = 0.08 if name == "kv" else 0.05  # the work of preemptions is counted too low
-    assert capacity(name) == pytest.approx(measured_capacity(name), rel=rel)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("load", [0.1, 0.3, 0.5, 0.7])
-@pytest.mark.parametrize("name", sorted(CASES))
-def test_latencies_agree_at_every_load(name: str, load: float) -> None:
-    assert misses(name, load, 5000, 6) == {}
+    return trace_from_spec(spec, seed)
 
 
 def test_engines_asked_in_turn_see_smoother_arrivals() -> None:
     """Round robin over four: an engine's gaps have a quarter of the variability, and prompts collide less."""
-    cost, settings, lengths = CASES["fixed"]
-    rate = 0.6 * capacity("fixed")
-    spec = {
-        "arrivals": {"process": "poisson", "rate_per_s": 4 * rate},
-        "lengths": lengths,
-        "num_requests": 12_000,
-    }
-    run = simulate(trace_from_spec(spec, 3), cost, settings, replicas=4)
+    limits = limits_of_engine(CONFIG)
+    rate = 0.6 * saturated(COST, LAW, limits).rate_per_s
+    run = simulate(fixed_lengths(4 * rate, 12_000, 3), COST, CONFIG, replicas=4)
     middle = slice(2000, 11_000)
-    law, limits = law_of(lengths), limits_of_engine(settings)
-    at = continuous_batching(cost, law, limits, rate, arrival_scv=1 / 4)
+    at = continuous_batching(COST, LAW, limits, rate, arrival_scv=1 / 4)
     assert at.ttft_s.mean() == pytest.approx(ttft_s(run)[middle].mean(), rel=0.1)
     assert at.tpot_s.mean() == pytest.approx(tpot_s(run)[middle].mean(), rel=0.03)
     assert np.percentile(at.ttft_s, 99) == pytest.approx(np.percentile(ttft_s(run)[middle], 99), rel=0.25)
-    alone = continuous_batching(cost, law, limits, rate)
+    alone = continuous_batching(COST, LAW, limits, rate)
     assert at.ttft_s.mean() < 0.9 * alone.ttft_s.mean()
 
 
