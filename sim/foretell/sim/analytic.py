@@ -116,10 +116,14 @@ def remarks(solved: list[Solved], rho: float) -> Iterator[str]:
         config = one.part.config
         if one.rejected:
             yield f"{one.rejected:.2%} of the requests can never fit; latencies are of the others"
-        if one.most.bound_by == "kv_cache" and rho > 0.7:
+        if one.most.bound_by == "kv_cache" and rho > 0.6:
             yield "the KV cache binds: waits and preemptions are approximate; simulate it"
-        if one.most.bound_by == "max_num_batched_tokens" and rho > 0.7 and one.law.decode_steps >= 1:
+        if one.most.bound_by == "max_num_seqs" and rho > 0.85:
+            yield "max_num_seqs binds: waits in line are approximate; simulate it"
+        if one.most.bound_by == "max_num_batched_tokens" and rho > 0.6 and one.law.decode_steps >= 1:
             yield "prompts fill the steps: errors of TPOT and waits are larger; simulate it"
+        if rho > 0.4 and float((one.law.prompt > config.max_num_batched_tokens).mean()) > 0.01:
+            yield "prompts longer than a step's tokens: the p99 of TTFT can come out a third too low"
         if 1 <= one.law.decode_steps < 16:
             yield "answers of few tokens: the method takes the batch to change slowly against steps"
         if config.stepwise:
