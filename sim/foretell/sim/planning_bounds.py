@@ -206,7 +206,8 @@ def _most_rate(
     """The most requests a second that an engine may serve within the limits, and the limit it never meets."""
     count, law = len(settings.seqs), requests.law
     rate, slow = np.full(count, math.inf), np.full(count, "", dtype=object)
-    cap = np.minimum(settings.seqs, settings.kv_tokens / min(law.context, law.held_tokens(1.0, 1)))
+    held = law.held_tokens(1.0, 1)
+    cap = np.minimum(settings.seqs, settings.kv_tokens / (min(law.context, held) or held))
     n = np.unique(np.concatenate([[0.0, 1.0], np.geomspace(1, max(float(cap.max()), 2.0), _NODES).round()]))
     bare_s, added_s = _prompt_price(part, law, n)
     alone_s = np.zeros_like(requests.prompt) if demand.computed else _alone(part, requests.prompt)

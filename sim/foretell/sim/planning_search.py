@@ -10,8 +10,9 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ DEARER = "dearer"
 """The reason of layouts that may hold, but for more than those that are kept."""
 _RISING = ("money", "rent", "energy", "power")
 _CONSTANT = ("accuracy", "tokens_per_query", "calls_per_query")
+_LOOKED = 32
 Rent = tuple[float, int]
 
 
@@ -41,6 +43,7 @@ class _Ranked:
         layout, least: places in the space, and the fewest replicas.
         unit: rent of a replica.
         short: layouts that cannot do, by reason.
+        bounds: of every chassis.
 
     """
 
@@ -49,6 +52,21 @@ class _Ranked:
     least: tuple[int, ...]
     unit: tuple[Rent, ...]
     short: Counter[str]
+    bounds: tuple[Bounds, ...]
+
+    def fewest(self, layout: int) -> int:
+        """The fewest replicas of a layout by its bounds, usable or not."""
+        return int(
+            self.bounds[layout // len(self.space.settings)].replicas[layout % len(self.space.settings)]
+        )
+
+    def shown(self, asked: Collection[str]) -> Iterator[int]:
+        """A layout of each chassis: one that may do, else one that only misses what is asked."""
+        many = len(self.space.settings)
+        for frame, bounds in enumerate(self.bounds):
+            fits = [i for i, fault in enumerate(bounds.fault) if fault in asked or fault in ("", "replicas")]
+            if fits:
+                yield frame * many + min(fits, key=lambda i: bounds.fault[i] != "")
 
     def rent(self, place: int) -> Rent:
         """The least that a layout may cost."""
@@ -118,6 +136,7 @@ def _rank(space: PoolSpace, bounds: Sequence[Bounds]) -> _Ranked:
         tuple(least[order].tolist()),
         tuple(zip(usd[order].tolist(), accelerators[order].tolist(), strict=True)),
         Counter(fault for fault in faults if fault),
+        tuple(bounds),
     )
 
 
@@ -224,8 +243,29 @@ class _Search:
                 self.dearest = rents[self.wanted - 1]
 
     def nearest(self, found: Sequence[Arrangement], ranked: Sequence[tuple[_Ranked, ...]]) -> list[Expected]:
-        """Those of the candidates looked at that miss least."""
-        return sorted(self.missed, key=lambda each: -min(each.rooms.values()))[: self.wanted]
+        """Where none meets everything: those that miss least, of a layout a kind with twice the fewest replicas.
+
+        A look at some of what was left out, not a search.
+        """
+        asked = {objective.name for objective in objectives_from_mapping(self.scenario.objectives)}
+        told: dict[Any, Expected] = {repr(each.candidate.changes): each for each in self.missed}
+        for arrangement, pools in zip(found, ranked, strict=True):
+            for layouts in islice(product(*(pool.shown(asked) for pool in pools)), _LOOKED):
+                counts = [
+                    max(
+                        n
+                        for n in pool.space.replicas
+                        if n <= max(2 * pool.fewest(layout), pool.space.replicas[0])
+                    )
+                    for pool, layout in zip(pools, layouts, strict=True)
+                ]
+                self.known.figures.clear()
+                try:
+                    candidate = arrangement.candidate(self.scenario, self.spec, layouts, counts)
+                    told.setdefault(repr(candidate.changes), expect(candidate, self.known))
+                except ValueError:
+                    continue
+        return sorted(told.values(), key=lambda each: -min(each.rooms.values()))[: self.wanted]
 
 
 class _Trial:
