@@ -14,6 +14,7 @@ from foretell.models import AffineCost
 from foretell.models.queueing import EngineLimits, Lengths
 from foretell.models.queueing.mean_field_engines import fleet_batching
 from foretell.sim.analytic import analyse
+from foretell.sim.analytic_load import load_of
 from foretell.sim.config import EngineConfig
 from foretell.sim.mean_field import METHOD, mean_field
 from foretell.sim.mean_field_over_time import Event, fleet_over_time
@@ -44,16 +45,21 @@ def scenario(replicas: int, router: str, rate_per_s: float, **arrivals: Any) -> 
                     "step_cost": "affine:0.01,2e-5,1e-4",
                     "replicas": replicas,
                     "router": router,
-                    "engine": {"max_num_seqs": SEATS, "num_gpu_blocks": 10_000},
+                    "engine": {
+                        "max_num_seqs": SEATS,
+                        "num_gpu_blocks": 10_000,
+                        "max_num_batched_tokens": 2048,
+                        "async_scheduling": False,
+                    },
                 }
             },
         }
     )
 
 
-def fleet(replicas: int, router: str, arrival_s: Array, seed: int) -> Run:
-    rows = np.random.default_rng(seed).integers(0, len(LAW.prompt), len(arrival_s))
-    trace = Trace(arrival_s, LAW.prompt[rows].astype(int), LAW.output[rows].astype(int))
+def fleet(replicas: int, router: str, arrival_s: Array, seed: int, law: Lengths = LAW) -> Run:
+    rows = np.random.default_rng(seed).integers(0, len(law.prompt), len(arrival_s))
+    trace = Trace(arrival_s, law.prompt[rows].astype(int), law.output[rows].astype(int))
     config = EngineConfig(num_gpu_blocks=10_000, max_num_seqs=SEATS, max_num_batched_tokens=2048)
     return simulate(trace, COST, config, replicas=replicas, router=router, seed=seed)
 
@@ -147,7 +153,9 @@ def test_a_fleet_over_time_as_simulated() -> None:
     times = np.array([5.0, 10.0, 12.0, 14.0, 16.0, 17.0, 18.0, 20.0, 25.0])
     base = 0.6 * CAPACITY_RPS * 100
     events = [Event(10.0, rate=1.1 / 0.6), Event(16.0, rate=1.0)]
-    found = fleet_over_time(scenario(100, "power_of_two", base), times, events)
+    asked = scenario(100, "power_of_two", base)
+    law = load_of(asked.workload).law
+    found = fleet_over_time(asked, times, events)
     held = []
     for seed in range(3):
         rng = np.random.default_rng(seed)
@@ -155,7 +163,7 @@ def test_a_fleet_over_time_as_simulated() -> None:
         arrivals = np.concatenate(
             [np.sort(rng.uniform(a, b, rng.poisson(x / 0.6 * base * (b - a)))) for a, b, x in parts]
         )
-        run = fleet(100, "power_of_two", arrivals, seed)
+        run = fleet(100, "power_of_two", arrivals, seed, law)
         held.append([((run.arrival_s <= t) & (run.finish_s > t)).sum() / 100 for t in times])
     mean = np.mean(held, 0)
     near = 4 * np.std(held, 0, ddof=1) / 3**0.5
