@@ -19,7 +19,7 @@ def row(
 
 
 def point(figure: str = "tpot_mean", load: float = 0.5, closed: float = 1.0, error: float = 0.01) -> Point:
-    return Point("fixed", figure, load, closed, 1.0, error, 8)
+    return Point("fixed", figure, load, closed, 1.0, error, 8, load > 0.9)
 
 
 def sample() -> Theory:

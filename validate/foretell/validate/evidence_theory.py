@@ -24,6 +24,7 @@ def theory(found: Mapping[str, Any]) -> Section:
     judged = [one for one in points if _judged(one)]
     own = {figure: [one for one in judged if one["figure"] == figure] for figure in NAMES}
     within = {figure: sum(_off(one) <= LIMITS[figure] for one in some) for figure, some in own.items()}
+    beyond_limit = [one for one in judged if _off(one) > LIMITS[one["figure"]]]
     held, made = textbook["judged"], found["made"]
     inside = 100 * (1 - len(held["outside"]) / held["exact_and_bounds"])
     return Section(
@@ -48,7 +49,7 @@ def theory(found: Mapping[str, Any]) -> Section:
         would_fail=(
             "an exact figure outside of its interval",
             "errors beyond the limits below 90 % load",
-            "errors where the forecast's notes say nothing",
+            "such errors where the forecast's notes say nothing",
         ),
         command="foretell validate theory --recorded --json > theory.json",
         source="foretell's own simulations and textbooks; no measured data.",
@@ -61,6 +62,11 @@ def theory(found: Mapping[str, Any]) -> Section:
                     low=100,
                 )
                 for figure, some in own.items()
+            ),
+            check(
+                "errors beyond a limit of which the forecast's notes warn",
+                100 * sum(map(_warned, beyond_limit)) / len(beyond_limit) if beyond_limit else 100.0,
+                low=100,
             ),
         ),
         misses=[
@@ -98,6 +104,10 @@ def _judged(one: Row) -> bool:
 def _off(one: Row) -> float:
     """Size of an error; a closed form that sees an overload, null in JSON, is off by any measure."""
     return float("inf") if one["off"] is None else abs(one["off"])
+
+
+def _warned(one: Row) -> bool:
+    return bool(one["warned"])
 
 
 def _name(one: Row) -> str:

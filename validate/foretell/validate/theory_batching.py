@@ -42,6 +42,7 @@ class Point:
         closed: by closed form [s, or requests/s]; infinite where it takes the load for an overload.
         truth, error: by simulation, and the standard error of that.
         seeds: replications.
+        warned: whether the forecast's notes say something of the method's validity there.
 
     """
 
@@ -52,6 +53,7 @@ class Point:
     truth: float
     error: float
     seeds: int
+    warned: bool
 
     @property
     def off(self) -> float:
@@ -111,7 +113,7 @@ def compared(case: Case, truths: Truths) -> Iterator[Point]:
     """The points of a case, its capacity first."""
     deployment = case.deployment()
     for load, truth in truths.loads.items():
-        at = _closed(case, truth.rate_per_s, deployment)
+        at, warned = _closed(case, truth.rate_per_s, deployment)
         if load == min(truths.loads):
             most = truths.capacity
             yield Point(
@@ -122,6 +124,7 @@ def compared(case: Case, truths: Truths) -> Iterator[Point]:
                 most.rate_per_s,
                 most.error["capacity"],
                 most.seeds,
+                warned,
             )
         for figure in FIGURES:
             yield Point(
@@ -132,8 +135,12 @@ def compared(case: Case, truths: Truths) -> Iterator[Point]:
                 truth.mean[figure],
                 truth.error[figure],
                 truth.seeds,
+                warned,
             )
 
 
-def _closed(case: Case, rate_per_s: float, deployment: Deployment) -> dict[str, float]:
-    return analyse(case.scenario(rate_per_s), case.load(rate_per_s), deployment).figures
+def _closed(case: Case, rate_per_s: float, deployment: Deployment) -> tuple[dict[str, float], bool]:
+    """Figures, and whether a note beside those on deployment and workload comes with them."""
+    load = case.load(rate_per_s)
+    found = analyse(case.scenario(rate_per_s), load, deployment)
+    return found.figures, bool(set(found.notes) - {*deployment.notes, *load.notes})

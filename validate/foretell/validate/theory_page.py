@@ -17,7 +17,8 @@ _READ = (
     "takes the load for an overload). Colours say the same: blue too low, orange too high, full at three "
     "times the limit. A full line is round errors beyond the limit wherever in its 95 % interval the "
     "simulated figure really is, a dashed one round those that may be. Loads are shares of the simulated "
-    "capacity; right of the line nothing is asked."
+    "capacity; right of the line nothing is asked. Unwarned are errors beyond the limit where the forecast's "
+    "notes say nothing of its validity."
 )
 _HOW = (
     "Each case is a scenario, simulated by foretell's engines in independent replications of which the first "
@@ -36,7 +37,17 @@ def render(theory: Theory) -> str:
         f"{escape(str(made['seed']))}.</p>",
     ]
     if theory.points:
-        heads = ("figure", "limit", "asked", "within", "beyond", "surely beyond", "median", "worst")
+        heads = (
+            "figure",
+            "limit",
+            "asked",
+            "within",
+            "beyond",
+            "unwarned",
+            "surely beyond",
+            "median",
+            "worst",
+        )
         body += [
             "<h2>Continuous batching</h2>",
             f"<p>{escape(_HOW)}</p>",

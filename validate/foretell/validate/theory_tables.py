@@ -133,7 +133,7 @@ def _batching(out: Any, points: Sequence[Point]) -> None:
     from rich.table import Table
 
     table = Table(
-        *("figure", "limit", "asked", "within", "beyond", "surely beyond", "median", "worst"),
+        *("figure", "limit", "asked", "within", "beyond", "unwarned", "surely beyond", "median", "worst"),
         box=None,
         pad_edge=False,
     )
@@ -166,6 +166,7 @@ def tally_rows(points: Sequence[Point]) -> list[tuple[str, tuple[str, ...]]]:
                 str(one.asked),
                 str(one.met),
                 str(one.missed),
+                str(one.unwarned),
                 str(one.surely_missed),
                 f"{100 * one.median:.1f} %",
                 f"{100 * one.worst:.0f} %",
