@@ -26,9 +26,9 @@ def analyse(scenario: Scenario, load: Load | None = None, deployment: Deployment
     """Forecast a scenario by the queueing models.
 
     Args:
-        scenario: with a strategy "single" or "disaggregated", one call a query.
-        load: what `load_of` makes of its workload, where it is known already.
-        deployment: what `deploy` makes of its pool, likewise.
+        scenario: with a strategy "single" or "disaggregated", or with a task, see `analytic_programs`.
+        load: what `load_of` makes of its workload, where it is known already; not used with a task.
+        deployment: what `forecasting.deployed` makes of its pools, likewise.
 
     Raises:
         ValueError: a strategy or a workload that this method does not cover, or an impossible scenario.
@@ -38,8 +38,12 @@ def analyse(scenario: Scenario, load: Load | None = None, deployment: Deployment
 
     """
     strategy = scenario.parsed_strategy
-    if scenario.workload.task is not None or not isinstance(strategy, Single | Disaggregated):
-        raise ValueError("strategy: the queueing models cover single calls without a task; simulate this one")
+    if not isinstance(strategy, Single | Disaggregated):
+        from foretell.sim.analytic_programs import analyse_program
+        from foretell.sim.programs.deployed import ProgramDeployment
+
+        known = deployment if isinstance(deployment, ProgramDeployment) else None
+        return analyse_program(scenario, strategy, known)
     load = load_of(scenario.workload) if load is None else load
     context = float((load.law.prompt + load.law.output / 2).mean())
     if isinstance(strategy, Disaggregated):

@@ -39,6 +39,7 @@ class Solved:
         rejected: share of the requests.
         most: what it carries with a line that never ends.
         queue: None where more comes than that.
+        together: how many requests come at once.
 
     """
 
@@ -48,6 +49,7 @@ class Solved:
     rejected: float
     most: Saturated
     queue: ContinuousBatching | None
+    together: float = 1.0
 
     @property
     def rho(self) -> float:
@@ -66,7 +68,7 @@ class Solved:
             return busy(self.part, self.law, self.most.rate_per_s, stay_s, self.most.step_s)
         stay_s = float(self.queue.e2e_s.mean()) - self.queue.waiting / self.rate_per_s
         stay_s = max(stay_s, self.queue.decoding / self.rate_per_s)  # next to the capacity the line is rough
-        return busy(self.part, self.law, self.rate_per_s, stay_s, self.queue.step_s)
+        return busy(self.part, self.law, self.rate_per_s, stay_s, self.queue.step_s, self.together)
 
 
 def solve(

@@ -79,7 +79,7 @@ def load_of(workload: Workload) -> Load:
             "arrivals: everything at once has no rate; give arrivals with rate_per_s, or simulate it"
         )
     prompt, output = lengths_from_spec(spec["lengths"]).sample(np.random.default_rng(0), SAMPLE)
-    scv, modulation = _variability(spec["arrivals"])
+    scv, modulation = variability_of(spec["arrivals"])
     for name, remark in _LEFT_OUT.items():
         if getattr(workload, name) is not None:
             notes.append(remark)
@@ -104,7 +104,7 @@ _LEFT_OUT = {
 }
 
 
-def _variability(
+def variability_of(
     arrivals: Mapping[str, Any],
 ) -> tuple[float, tuple[tuple[float, ...], tuple[float, ...]] | None]:
     """Squared coefficient of variation of the gaps, and the modulation of an MMPP."""

@@ -29,7 +29,14 @@ class Busy:
     load: StepLoad
 
 
-def busy(part: EnginePart, law: Lengths, rate_per_s: float, stay_s: float, step_s: float) -> Busy:
+def busy(
+    part: EnginePart,
+    law: Lengths,
+    rate_per_s: float,
+    stay_s: float,
+    step_s: float,
+    together: float = 1.0,
+) -> Busy:
     """Describe an engine that serves so many requests a second.
 
     Args:
@@ -38,6 +45,7 @@ def busy(part: EnginePart, law: Lengths, rate_per_s: float, stay_s: float, step_
         rate_per_s: of them.
         stay_s: mean time of one in the engine, without that in line.
         step_s: about the time of a step.
+        together: requests that come at once, and so leave it idle for longer.
 
     Validity: the share of idle time is that of Poisson arrivals whose stays do not depend on each other,
     e^(−rate·stay) (M/G/∞), right where it matters, of a few requests; and no less than that of an engine
@@ -50,7 +58,7 @@ def busy(part: EnginePart, law: Lengths, rate_per_s: float, stay_s: float, step_
     prompt = law.mean_prompt
     alone_s = float(part.cost(prompt, prompt * law.pairs_per_token, prompt, chunks, 0.0, 0.0, 1.0))
     alone_s += law.decode_steps * float(part.cost(0.0, 0.0, 0.0, 0.0, 1.0, law.context, 1.0))
-    share = min(-math.expm1(-present), rate_per_s * alone_s)
+    share = min(-math.expm1(-present / together), rate_per_s * alone_s)
     each = np.array(
         [
             law.mean_prompt,

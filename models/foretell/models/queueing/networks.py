@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from foretell.models.queueing.multiserver import ggc
 from foretell.models.queueing.steady import Steady, check, check_scv, check_servers, check_stable
 
@@ -115,3 +118,34 @@ def fork_join_bounds(rate_per_s: float, service_s: float, branches: int) -> tupl
     check_stable(rho)
     alone = service_s / (1 - rho)
     return max(harmonic(branches) * service_s, alone), harmonic(branches) * alone
+
+
+def join_bounds(seconds: npt.ArrayLike, branches: int, *, first: bool = False) -> tuple[float, float]:
+    r"""Bounds on the mean of the longest (or shortest) of n associated times, from the law of one alone.
+
+    E[T] <= E[max_j T_j] <= ∫ 1 − F(t)ⁿ dt; and ∫ (1 − F(t))ⁿ dt <= E[min_j T_j] <= E[T].
+
+    Args:
+        seconds: a sample of the time T of one branch, equal weights, law F.
+        branches: n.
+        first: whether the shortest is asked for.
+
+    Validity: whatever makes branches alike, such as a common problem, arrival, engine or load: times that are
+    associated, or independent given something that they have in common. Exponential times T_1 give the upper
+    bound H_n·T_1 of `fork_join_bounds`.
+
+    Source: Esary, Proschan and Walkup, Association of random variables (1967); Baccelli, Makowski and
+    Shwartz, The fork-join queue and related systems with synchronization constraints (1989).
+
+    >>> join_bounds([1.0, 3.0], 2)
+    (2.0, 2.5)
+    """
+    check_servers(branches)
+    times = np.sort(np.asarray(seconds, dtype=np.float64))
+    if times.ndim != 1 or not times.size:
+        raise ValueError(f"seconds: shape {times.shape} is not that of a sample, (k,)")
+    if first:
+        times = times[::-1]
+    share = np.arange(times.size + 1) / times.size
+    independent, alone = float(times @ np.diff(share**branches)), float(times.mean())
+    return (independent, alone) if first else (alone, independent)
