@@ -205,7 +205,7 @@ def test_it_takes_seconds() -> None:
     begun = time.process_time()
     sensitivity(asked)
     spent = time.process_time() - begun
-    assert spent < 12, f"{spent:.1f} CPU-seconds"
+    assert spent < 20, f"{spent:.1f} CPU-seconds"
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -111,9 +111,9 @@ def test_a_scaled_cost_is_a_step_cost() -> None:
 def test_a_scenario_that_says_so_says_the_same(name: str, field: str, value: Any) -> None:
     asked = scenario()
     case = case_of(asked)
-    changed = by_name(case)[name].change(case, 1.1).found().figures
+    changed = by_name(case)[name].change(case, 1.1).analysed().figures
     other = case_of(asked.replace(**{field: value}))
-    same = replace(other, deployment=replace(other.deployment, notes=())).found().figures
+    same = replace(other, deployment=replace(other.deployment, notes=())).analysed().figures
     assert changed.keys() == same.keys()
     for figure, number in same.items():
         assert changed[figure] == pytest.approx(number, rel=1e-3), figure
@@ -178,25 +178,25 @@ def test_of_a_task_accuracy_and_verifier_too() -> None:
     known = by_name(case)
     assert {"accuracy", "verifier", "output_tokens", "request_rate"} <= set(known)
     assert "burstiness" not in known
-    usual = case.found().figures
-    better = known["accuracy"].change(case, 1.1).found().figures
+    usual = case.analysed().figures
+    better = known["accuracy"].change(case, 1.1).analysed().figures
     assert better["accuracy"] > usual["accuracy"] + 0.01
     assert better["tokens_per_query"] == pytest.approx(usual["tokens_per_query"], rel=0.1)
-    assert known["verifier"].change(case, 1.1).found().figures["accuracy"] > usual["accuracy"]
+    assert known["verifier"].change(case, 1.1).analysed().figures["accuracy"] > usual["accuracy"]
     sharper: Any = known["verifier"].change(case, 1.1).scenario.strategy
     normal = NormalDist()
     assert normal.inv_cdf(sharper["verifier"]["auc"]) == pytest.approx(1.1 * normal.inv_cdf(0.8))
-    longer = known["output_tokens"].change(case, 1.1).found().figures
+    longer = known["output_tokens"].change(case, 1.1).analysed().figures
     assert 1.05 < longer["tokens_per_query"] / usual["tokens_per_query"] < 1.1  # max_tokens cuts the longest
-    busier = known["request_rate"].change(case, 1.1).found().figures
+    busier = known["request_rate"].change(case, 1.1).analysed().figures
     assert busier["load"] == pytest.approx(1.1 * usual["load"], rel=0.05)
 
 
-def test_a_task_has_the_figures_of_its_estimate() -> None:
+def test_a_task_has_the_answers_of_its_estimate() -> None:
     from foretell.sim.estimate_cell import estimate_scenario
 
     asked = task(replications=1)
     summary, _, _ = estimate_scenario(asked)
-    figures = case_of(asked).found().figures
-    for name in ("accuracy", "e2e_mean_s", "e2e_p99_s", "usd_per_query", "load"):
+    figures = case_of(asked).analysed().figures
+    for name in ("accuracy", "tokens_per_query", "usd_per_query"):
         assert figures[name] == pytest.approx(summary[name].value, rel=1e-6), name

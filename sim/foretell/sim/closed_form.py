@@ -8,11 +8,9 @@ far the method itself is off (docs/queueing.md), are left out.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-
-import numpy as np
 
 from foretell.sim.analytic import analyse
 from foretell.sim.analytic_load import load_of
@@ -22,10 +20,9 @@ from foretell.sim.forecasting import SHARES, Verdict, deployed, seeds
 from foretell.sim.intervals import Estimate, estimate
 from foretell.sim.objectives import limits_for, objectives_from_mapping
 from foretell.sim.scenario import Scenario
-from foretell.sim.uncertain import drawn_part, is_uncertain
+from foretell.sim.uncertain import drawn_deployment, is_uncertain
 
 _NOTHING = 1e-9
-TASK_METHOD = "closed form: programs by Little's law"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,26 +82,20 @@ def forecast_closed_form(scenario: Scenario, *, draws: int | None = None) -> Clo
     """
     if draws is not None:
         scenario = replace(scenario, replications=draws)
-    found = _requests(scenario) if scenario.workload.task is None else _queries(scenario)
-    remarks = []
-    if scenario.client is not None:
-        remarks.append("client: left out; times are the engine's")
-    return replace(found, notes=(_covered(found), *remarks, *found.notes))
-
-
-def _requests(scenario: Scenario) -> ClosedForm:
     objectives = objectives_from_mapping(scenario.objectives)
     limits_for(objectives, scenario.goodput)
-    load = load_of(scenario.workload)
-    tokens = load.law.mean_prompt, float(load.law.output.mean())
-    deployment = deployed(scenario, tokens[0] + tokens[1] / 2)
+    load, tokens, context = None, None, math.nan  # a task's profiles have their own lengths
+    if scenario.workload.task is None:
+        load = load_of(scenario.workload)
+        tokens = load.law.mean_prompt, float(load.law.output.mean())
+        context = tokens[0] + tokens[1] / 2
+    deployment = deployed(scenario, context)
     nominal = analyse(scenario, load, deployment)
     drawn = []
     if scenario.replications > 1 and is_uncertain(deployment):
         for index in range(scenario.replications):
-            rng = np.random.default_rng(seeds(scenario, index)[1])  # as the simulated replication draws them
-            parts = tuple(drawn_part(part, rng) for part in deployment.parts)
-            drawn.append(_told(analyse(scenario, load, replace(deployment, parts=parts)).figures))
+            other = drawn_deployment(deployment, seeds(scenario, index)[1])
+            drawn.append(_told(analyse(scenario, load, other).figures))
     summary = {
         name: estimate(
             [figures.get(name, math.nan) for figures in drawn] or [value],
@@ -114,30 +105,31 @@ def _requests(scenario: Scenario) -> ClosedForm:
         for name, value in _told(nominal.figures).items()
     }
     verdicts = tuple(verdict(objective, summary) for objective in objectives)
-    method, rate = nominal.method, load.rate_per_s
-    return ClosedForm(scenario, deployment, summary, verdicts, nominal.notes, method, rate, tokens)
+    rate = _rate_of_queries(scenario) if load is None else load.rate_per_s
+    notes = (*_remarks(scenario, len(drawn)), *nominal.notes)
+    return ClosedForm(scenario, deployment, summary, verdicts, notes, nominal.method, rate, tokens)
 
 
-def _queries(scenario: Scenario) -> ClosedForm:
-    from foretell.sim.estimate_cell import estimate_scenario, rate_per_s
+def _rate_of_queries(scenario: Scenario) -> float:
+    from foretell.sim.estimate_cell import rate_per_s
 
-    summary, verdicts, notes = estimate_scenario(scenario)
-    deployment = deployed(scenario, math.nan)  # a task's profile has its own lengths
-    notes = tuple(dict.fromkeys((*deployment.notes, *notes)))
-    rate = rate_per_s(scenario)
-    return ClosedForm(scenario, deployment, summary, verdicts, notes, TASK_METHOD, rate, None)
+    return rate_per_s(scenario)
 
 
-def _covered(found: ClosedForm) -> str:
-    """Say what the intervals are of."""
-    draws = max((len(figure.values) for figure in found.summary.values()), default=0)
+def _remarks(scenario: Scenario, draws: int) -> Iterator[str]:
+    """Say what the intervals are of, and what is left out."""
     if draws < 2:
-        return "figures of an endless run, without intervals: nothing was drawn"
-    what = "step times and KV caches" if found.mean_tokens else "step times, KV caches and outcome profiles"
-    return (
-        f"figures of an endless run; an interval holds 9 of 10 draws ({draws}) of the errors of {what}: "
-        "neither the chance of a finite run nor the method's own error is in it"
-    )
+        yield "figures of an endless run, without intervals: nothing was drawn"
+    else:
+        what = "step times and KV caches"
+        if scenario.workload.task is not None:
+            what = "step times, KV caches and outcome profiles"
+        yield (
+            f"figures of an endless run; an interval holds 9 of 10 draws ({draws}) of the errors of {what}: "
+            "neither the chance of a finite run nor the method's own error is in it"
+        )
+    if scenario.client is not None:
+        yield "client: left out; times are the engine's"
 
 
 def _told(figures: Mapping[str, float]) -> dict[str, float]:

@@ -141,7 +141,7 @@ def sensitivity(
         raise ValueError("objectives: missing; sensitivity is how near they come to their limits")
     limits_for(objectives, scenario.goodput)
     case, terms = case_of(scenario), Terms(objectives, headroom, spare)
-    found = case.found()
+    found = case.analysed()
     for objective in objectives:
         if objective.key not in found.figures:
             raise ValueError(f"objectives.{objective.name}: has no closed form; drop it here")
@@ -150,7 +150,7 @@ def sensitivity(
     if min(base.margins.values()) == -math.inf and base.replicas is not None:
         counts = "+".join(map(str, case.replicas))
         case = case.with_replicas(base.replicas)
-        base, notes = _at(case, terms, 1.0, base.replicas), case.found().notes
+        base, notes = _at(case, terms, 1.0, base.replicas), case.analysed().notes
         notes = (f"as it is ({counts}) it is overloaded; told of the fewest replicas that do", *notes)
     nearest = min(objectives, key=lambda objective: base.margins[objective.name])
     start = base.replicas or case.replicas

@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
 
-from foretell.sim.analytic import analyse
+from foretell.sim.analytic import Analysis, analyse
 from foretell.sim.analytic_load import Load, load_of
-from foretell.sim.closed_form import TASK_METHOD
 from foretell.sim.deployment import Deployment, EnginePart
 from foretell.sim.forecasting import deployed
 from foretell.sim.scenario import Scenario
 from foretell.sim.strategies import Disaggregated, Single
-
-if TYPE_CHECKING:
-    from foretell.sim.programs.deployed import ProgramDeployment
-
-
-class Found(NamedTuple):
-    """Figures, how they were found, and what to know about them."""
-
-    figures: Mapping[str, float]
-    method: str
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +69,14 @@ class Case:
             )
         return replace(self, load=load)
 
-    def found(self) -> Found:
-        """Figures of an endless run by the names of a forecast's summary, besides load.
+    def analysed(self) -> Analysis:
+        """Its figures in an endless run.
 
         Raises:
             ValueError: it has no closed form.
 
         """
-        if self.load is None:
-            return Found(_of_queries(self), TASK_METHOD, self.deployment.notes)
-        analysis = analyse(self.scenario, self.load, self.deployment)
-        return Found(analysis.figures, analysis.method, analysis.notes)
+        return analyse(self.scenario, self.load, self.deployment)
 
 
 def case_of(scenario: Scenario) -> Case:
@@ -122,24 +106,3 @@ def _pools(scenario: Scenario) -> tuple[str, ...]:
     if isinstance(strategy, Disaggregated):
         return strategy.prefill, strategy.decode
     return strategy.pools
-
-
-def _of_queries(case: Case) -> Mapping[str, float]:
-    from foretell.sim.estimate import estimate
-    from foretell.sim.estimate_cell import planned, rate_per_s
-    from foretell.sim.estimate_lengths import length_grid
-    from foretell.sim.objectives import objectives_from_mapping
-    from foretell.sim.programs.catalogue import Chosen
-
-    chosen = case.scenario.parsed_strategy
-    assert isinstance(chosen, Chosen)
-    made: ProgramDeployment = case.deployment  # type: ignore[assignment]
-    grids = {pool: length_grid(profile) for pool, profile in made.profiles.items()}
-    plan, accuracy = planned(chosen, made.profiles, grids)
-    deployments, start = {}, 0
-    for name, count, router in made.pools:
-        deployments[name] = Deployment(made.parts[start : start + count], router, ())
-        start += count
-    objectives = objectives_from_mapping(case.scenario.objectives)
-    percentiles = sorted({99.0} | {o.percentile for o in objectives if o.percentile is not None})
-    return estimate(deployments, plan, rate_per_s(case.scenario), accuracy, percentiles)

@@ -130,7 +130,7 @@ def rent_of(case: Case, replicas: Replicas | None) -> float:
 def figures_of(case: Case) -> Mapping[str, float]:
     """Its figures; none where a change has made it impossible, as prompts that are too long."""
     try:
-        return case.found().figures
+        return case.analysed().figures
     except ValueError:
         return {}
 

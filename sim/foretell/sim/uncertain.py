@@ -1,12 +1,15 @@
-"""What is not known for sure about an engine, drawn once: its step cost and its KV cache."""
+"""What is not known for sure, drawn once: step costs, KV caches and outcome profiles."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from foretell.models import StepCost
+from foretell.models.outcomes import Outcomes
 from foretell.sim.deployment import Deployment, EnginePart
 
 BAND_Z = 1.645
@@ -16,6 +19,23 @@ BAND_Z = 1.645
 def is_uncertain(deployment: Deployment) -> bool:
     """Whether there is anything to draw."""
     return any(hasattr(p.cost, "perturbed") or p.capacity is not None for p in deployment.parts)
+
+
+def drawn_deployment(deployment: Deployment, seed: np.random.SeedSequence) -> Deployment:
+    """The deployment with its parts, and a program's profiles, drawn as a simulated replication does."""
+    rng = np.random.default_rng(seed)
+    changes: dict[str, Any] = {"parts": tuple(drawn_part(part, rng) for part in deployment.parts)}
+    profiles = getattr(deployment, "profiles", None)
+    if profiles is not None:
+        changes["profiles"] = drawn_profiles(profiles, np.random.default_rng(seed.spawn(1)[0]))
+    return replace(deployment, **changes)
+
+
+def drawn_profiles(profiles: Mapping[str, Outcomes], rng: np.random.Generator) -> dict[str, Outcomes]:
+    """Profiles by pool, each drawn from its error once, also where two pools share it."""
+    drawn = {id(profile): profile for profile in profiles.values()}
+    drawn = {key: profile.perturbed(rng) for key, profile in drawn.items()}
+    return {pool: drawn[id(profile)] for pool, profile in profiles.items()}
 
 
 def drawn_part(part: EnginePart, rng: np.random.Generator) -> EnginePart:

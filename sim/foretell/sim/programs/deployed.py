@@ -19,6 +19,7 @@ from foretell.sim.programs.catalogue import PROGRAMS, Chosen, choose
 from foretell.sim.programs.run import NO_ANSWER, ProgramRun, run_programs
 from foretell.sim.scenario import Scenario
 from foretell.sim.simulation import Run
+from foretell.sim.uncertain import drawn_profiles
 from foretell.traces import Trace
 
 
@@ -60,9 +61,7 @@ class ProgramDeployment(Deployment):
             start += count
         profiles = dict(self.profiles)
         if rng is not None:
-            drawn = {id(profile): profile for profile in profiles.values()}  # two pools may share one
-            drawn = {key: profile.perturbed(rng) for key, profile in drawn.items()}
-            profiles = {pool: drawn[id(profile)] for pool, profile in profiles.items()}
+            profiles = drawn_profiles(profiles, rng)
         try:
             done = run_programs(
                 choose(self.strategy, list(pools)).program,
