@@ -1,4 +1,4 @@
-"""What comes nearest where bounds alone rule out everything that a plan may choose."""
+"""What comes nearest where nothing that a plan may choose meets every objective by closed form."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ def plan(
     if progress is not None:
         progress("searching", 0)
     shortlist = search(scenario, wanted=max(_WANTED, 2 * finalists))
-    proposed = shortlist.best or shortlist.nearest[:finalists] or nearest_of(scenario, spec, finalists)
+    proposed = shortlist.best or nearest_of(scenario, spec, finalists)
 
     def told(what: str) -> None:
         if progress is not None:

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from foretell.sim.planning import Candidate, PlanSpec, accelerators_of, conditions
-from foretell.sim.planning_trials import Trial, Trials, rent
+from foretell.sim.planning_trials import Trial, Trials, most_usd_per_h, rent
 
 Cost = tuple[float, int]
 """Rent [USD/h], and accelerators where that is alike or unknown."""
+_FEWEST_STEPS = 8
+"""Steps up at least; a quarter of the replicas where that is more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,28 +80,34 @@ class Settled:
 def settle(candidate: Candidate, spec: PlanSpec, trials: Trials, ceiling: Cost | None = None) -> Settled:
     """Walk to the least replicas of a layout that hold in simulation.
 
-    Down while one fewer of some pool still holds, up one at a time while it does not: of several pools the
-    one that helps most. Up it ends at the plan's most replicas, or where the cost is not below `ceiling`.
+    Up one at a time while it does not hold, of several pools the one that helps most; then down while one
+    fewer of some pool still holds. Up it ends at the plan's most replicas, at a budget, where the cost is
+    not below `ceiling`, or further from the start than any closed form is off.
     """
     start = sum(counts_of(candidate).values())
     here = checked(candidate, trials)
-    failed: list[Checked] = []
-    if here.met:
-        while True:
-            lower = [checked(each, trials) for each in neighbours(here.candidate, spec, -1)]
-            failed += [each for each in lower if not each.met]
-            holding = [each for each in lower if each.met]
-            if not holding:
-                break
-            here = min(holding, key=lambda each: each.cost)
-    while not here.met:
-        higher = [c for c in neighbours(here.candidate, spec, 1) if ceiling is None or cost_of(c) < ceiling]
-        if not higher:
+    failed: dict[str, Checked] = {}
+    budget = most_usd_per_h(candidate.scenario)
+    for _ in range(max(_FEWEST_STEPS, start // 4) * len(counts_of(candidate))):
+        higher = [
+            each
+            for each in neighbours(here.candidate, spec, 1)
+            if rent(each.scenario) <= budget and (ceiling is None or cost_of(each) < ceiling)
+        ]
+        if here.met or not higher:
             break
-        failed.append(here)
+        failed[label_of(here.candidate)] = here
         found = [checked(each, trials) for each in higher]
         here = min(found, key=lambda each: (not each.met, *(each.cost if each.met else (-each.room, 0))))
-    return Settled(here, tuple(failed), sum(counts_of(here.candidate).values()) - start)
+    while here.met:
+        lower = [checked(each, trials) for each in neighbours(here.candidate, spec, -1)]
+        failed |= {label_of(each.candidate): each for each in lower if not each.met}
+        holding = [each for each in lower if each.met]
+        if not holding:
+            break
+        here = min(holding, key=lambda each: each.cost)
+    moved = sum(counts_of(here.candidate).values()) - start
+    return Settled(here, tuple(failed.values()), moved)
 
 
 def checked(candidate: Candidate, trials: Trials) -> Checked:
