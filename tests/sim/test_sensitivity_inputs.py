@@ -177,8 +177,10 @@ def test_of_a_task_accuracy_and_verifier_too() -> None:
     case = case_of(task())
     known = by_name(case)
     assert {"accuracy", "verifier", "output_tokens", "request_rate"} <= set(known)
-    assert "burstiness" not in known
     usual = case.analysed().figures
+    bursts = known["burstiness"].change(case, 1.1).scenario.workload.arrivals
+    assert bursts == {"process": "gamma", "rate_per_s": 0.01, "burstiness": pytest.approx(1 / 1.21)}
+    assert known["burstiness"].change(case, 2.0).analysed().figures["e2e_mean_s"] > usual["e2e_mean_s"]
     better = known["accuracy"].change(case, 1.1).analysed().figures
     assert better["accuracy"] > usual["accuracy"] + 0.01
     assert better["tokens_per_query"] == pytest.approx(usual["tokens_per_query"], rel=0.1)

@@ -115,9 +115,21 @@ def _of_profiles(case: Case) -> Iterator[Input]:
     yield Input("prompt_tokens", "Prompt tokens", profiled(prompts))
     yield Input("output_tokens", "Output tokens", profiled(answers))
     yield Input("accuracy", "Accuracy of a sample", profiled(chances), _accuracy_error(profiles))
+    arrivals = case.scenario.workload.arrivals
+    if arrivals is not None and arrivals.get("process") in ("poisson", "gamma"):
+        yield Input("burstiness", "Burstiness (CV)", _burstier_queries)
     judge = case.scenario.strategy.get("verifier")
     if isinstance(judge, Mapping) and judge.get("completeness") is None and 0.5 < judge.get("auc", 0.8) < 1:
         yield Input("verifier", "Verifier (separation)", _verifier)
+
+
+def _burstier_queries(case: Case, factor: float) -> Case:
+    """Gaps between queries as of a gamma law, whose squared coefficient of variation is 1/burstiness."""
+    workload = case.scenario.workload
+    usual = dict(workload.arrivals or {})
+    shape = float(usual.get("burstiness", 1.0)) / factor**2
+    arrivals = {**usual, "process": "gamma", "burstiness": shape}
+    return replace(case, scenario=replace(case.scenario, workload=replace(workload, arrivals=arrivals)))
 
 
 def _verifier(case: Case, factor: float) -> Case:
