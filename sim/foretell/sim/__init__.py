@@ -6,19 +6,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from foretell.sim.closed_form import ClosedForm, forecast_closed_form
     from foretell.sim.comparing import Comparison, compare
     from foretell.sim.config import EngineConfig
     from foretell.sim.forecasting import Forecast, forecast
+    from foretell.sim.planning_verify import Plan, plan
     from foretell.sim.presets import EngineSettings
     from foretell.sim.scenario import Pool, ReplicaGroup, Scenario, Workload
     from foretell.sim.simulation import Run, simulate
     from foretell.sim.sweeping import Sweep, sweep
 
 __all__ = [
+    "ClosedForm",
     "Comparison",
     "EngineConfig",
     "EngineSettings",
     "Forecast",
+    "Plan",
     "Pool",
     "ReplicaGroup",
     "Run",
@@ -27,15 +31,18 @@ __all__ = [
     "Workload",
     "compare",
     "forecast",
+    "forecast_closed_form",
     "simulate",
     "sweep",
 ]
 
 _HOMES = {
+    "ClosedForm": "closed_form",
     "Comparison": "comparing",
     "EngineConfig": "config",
     "EngineSettings": "presets",
     "Forecast": "forecasting",
+    "Plan": "planning_verify",
     "Pool": "scenario",
     "ReplicaGroup": "scenario",
     "Run": "simulation",
@@ -44,6 +51,8 @@ _HOMES = {
     "Workload": "scenario",
     "compare": "comparing",
     "forecast": "forecasting",
+    "forecast_closed_form": "closed_form",
+    "plan": "planning_verify",
     "simulate": "simulation",
     "sweep": "sweeping",
 }
