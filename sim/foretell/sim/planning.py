@@ -163,15 +163,9 @@ def figures_of(scenario: Scenario, known: Known | None = None) -> Forecast:
 
 
 def _forecast(scenario: Scenario, known: Known | None) -> Forecast:
-    if scenario.workload.task is not None:
-        from foretell.sim.estimate_cell import estimate_scenario
-
-        summary, _, notes = estimate_scenario(replace(scenario, replications=1, objectives={}))
-        figures = {name: found.value for name, found in summary.items()}
-        return figures, "closed form: programs by Little's law", notes
     from foretell.sim.analytic import analyse
 
-    if known is None:
+    if known is None or scenario.workload.task is not None:
         found = analyse(scenario)
     else:
         found = analyse(scenario, known.load(scenario.workload), known.deployment(scenario))

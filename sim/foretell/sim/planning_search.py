@@ -243,7 +243,7 @@ class _Search:
                 self.dearest = rents[self.wanted - 1]
 
     def nearest(self, found: Sequence[Arrangement], ranked: Sequence[tuple[_Ranked, ...]]) -> list[Expected]:
-        """Where none meets everything: those that miss least, of a layout a kind with twice the fewest replicas.
+        """Where none meets everything: those that miss least, of a layout a kind with some replicas to spare.
 
         A look at some of what was left out, not a search.
         """
