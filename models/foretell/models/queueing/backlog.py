@@ -108,6 +108,7 @@ def prompt_backlog(
     rate_per_s: float,
     budget: int,
     per_step: float | None = None,
+    together: float = 1.0,
 ) -> Backlog:
     """Solve the chain for each number of decoding requests.
 
@@ -118,10 +119,11 @@ def prompt_backlog(
         rate_per_s: requests a second.
         budget: tokens that a step may schedule.
         per_step: where requests come as others end, so many a step however long it is.
+        together: mean number of those who come at once, geometrically distributed: bursts.
 
     """
     room = np.maximum(budget - decoding, 1.0)
-    unit = _unit(cost, law, decoding, rate_per_s, room)
+    unit = _unit(cost, law, decoding, rate_per_s, room, together)
     states = np.arange(STATES)
     whole = np.floor(room[:, None] / unit)
     part = room[:, None] / unit - whole  # the grid may not divide the room: one more unit that often
@@ -129,7 +131,7 @@ def prompt_backlog(
     step_s = step_seconds(cost, law, decoding[:, None], taken * unit, room[:, None])
     least_s = step_s[:, 0].copy()
     idle = decoding < 0.5
-    step_s[idle, 0] = 1 / rate_per_s
+    step_s[idle, 0] = together / rate_per_s
     prompts = np.zeros(2 * STATES)
     scaled = np.minimum(law.prompt / unit, STATES - 1.0)
     low = np.floor(scaled).astype(np.int64)
@@ -137,6 +139,10 @@ def prompt_backlog(
     np.add.at(prompts, low + 1, scaled - low)
     prompts /= len(scaled)
     wave = np.fft.rfft(prompts)
+    if together > 1:
+        wave = wave / (together - (together - 1) * wave)
+        prompts = np.maximum(np.fft.irfft(wave, 2 * STATES), 0.0)
+        rate_per_s = rate_per_s / together
     come = rate_per_s * step_s if per_step is None else np.full_like(step_s, per_step)
     arrive = np.fft.irfft(np.exp(come[..., None] * (wave - 1)), 2 * STATES)
     arrive[idle, 0] = prompts  # it ends with the first who comes
@@ -155,11 +161,13 @@ def _shifted(arrive: Array, left: Array) -> Array:
     return moved
 
 
-def _unit(cost: StepCost, law: Lengths, decoding: Array, rate_per_s: float, room: Array) -> float:
+def _unit(
+    cost: StepCost, law: Lengths, decoding: Array, rate_per_s: float, room: Array, together: float
+) -> float:
     """Grid spacing so that the grid holds what a step may meet, some steps' backlog included."""
     tokens = np.stack([room, np.minimum(law.mean_prompt, room)])
     full_s, mean_s = step_seconds(cost, law, decoding, tokens, room)
-    second = float((law.prompt**2).mean())
+    second = float((law.prompt**2).mean()) + 2 * (together - 1) * law.mean_prompt**2
     load = rate_per_s * law.mean_prompt * full_s / room
     line = rate_per_s * full_s * second / (2 * room * np.maximum(1 - load, 0.05))
     come = rate_per_s * np.where(load > 0.5, full_s, mean_s)

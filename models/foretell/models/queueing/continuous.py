@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foretell.models.queueing.backlog import Backlog, prompt_backlog, step_seconds
+from foretell.models.queueing.bursts import clusters_of, together_of
 from foretell.models.queueing.drawing import chance, counts, draw, lattice, tokens_of
 from foretell.models.queueing.lengths import Lengths
 from foretell.models.queueing.occupancy import entered, occupancy
@@ -98,8 +99,7 @@ def continuous_batching(
         occupied: from s(n) and the peakedness, the law of n that an arrival finds and the number in line,
             where a router sees n; as `occupancy` gives them for Poisson arrivals when None.
         joined: from evenly spread points and the mean step, which share of the running step is over when a
-            request comes, and whether it comes to a step because that has just begun; the points, and never,
-            when None.
+            request comes, and whether it comes because that has just begun; the points, and never, when None.
 
     Raises:
         ValueError: the rate is not > 0, or not below the capacity (which is told).
@@ -135,17 +135,18 @@ def continuous_batching(
 
     share, _ = law_of_n()
     n_most = n[prompts_per_s > rate_per_s / 0.95].max(initial=1.0)
+    together = together_of(law, rate_per_s, float(share @ step_s), float(share @ full_s), budget, arrival_scv)
     for _ in range(2):  # once more where prompts change the law so much that the nodes were off
         middle = np.interp(_NODES, np.cumsum(share), n).round().clip(1, n_most)
         nodes = np.unique(np.concatenate([[0.0], middle, [n_most]]))
-        backlog = prompt_backlog(cost, law, nodes, rate_per_s, budget)
+        backlog = prompt_backlog(cost, law, nodes, rate_per_s, budget, together=together)
         busy = nodes > 0
         step_s = bare_s * np.interp(n, nodes[busy], (backlog.mean_s / backlog.least_s)[busy])
         if not by_tokens:
             step_s[-1] = most.step_s  # with a line, one starts as one ends
         at = float((share * n).sum())
         prompts = 1 - 1 / float(np.interp(at, nodes[busy], (backlog.mean_s / backlog.least_s)[busy]))
-        peakedness = max(1 + (spread * _clusters(law, prompts) - 1) * law.alike, 0.1)
+        peakedness = max(1 + (spread * clusters_of(law, prompts) - 1) * law.alike, 0.1)
         share, _ = law_of_n()
         if middle[1] <= float((share * n).sum()) <= middle[-2]:
             break
@@ -220,17 +221,6 @@ def continuous_batching(
         line,
         tpot,
     )
-
-
-def _clusters(law: Lengths, rho: float) -> float:
-    """E[X²]/E[X] of the X requests that start to decode at once, as decoding ones see it.
-
-    These make no progress while prompts are computed, a share ρ of the time, and in a busy period of prompts
-    requests come together: (1 + ρ²·c²)/(1 − ρ)², with c² the variability of a prompt's work.
-    """
-    rho = min(max(rho, 0.0), 0.95)
-    scv = float(law.prompt.var()) / law.mean_prompt**2
-    return (1 + rho**2 * scv) / (1 - rho) ** 2
 
 
 def _context_share(cost: StepCost, law: Lengths, decoding: float, budget: int) -> float:
