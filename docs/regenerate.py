@@ -13,6 +13,7 @@ A test compares every page with what this makes of it.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import os
 import re
@@ -51,6 +52,7 @@ def rendered(page: Path) -> str:
     return _FIELDS.sub(lambda m: f"<!-- fields {m[1]} -->\n{_table(m[1])}", text)
 
 
+@functools.cache  # two pages may show the same
 def _printed(command: str) -> str:
     environment = {**os.environ, "COLUMNS": str(_WIDTH), "TERM": "dumb", "NO_COLOR": "1"}
     done = subprocess.run(

@@ -186,7 +186,7 @@ def _why(plan: Plan) -> Iterator[str]:
     cheaper = plan.cheaper
     if cheaper is not None:
         yield (
-            f"Next cheaper: {layout(cheaper.candidate)} at {_usd(cheaper.usd_per_h)} misses "
+            f"Next cheaper: {layout(cheaper.candidate)} at {_usd(cheaper.usd_per_h)} fails: "
             f"{'; '.join(cheaper.missed)}"
         )
     best = plan.best
