@@ -32,6 +32,7 @@ __all__ = [
     "compare",
     "forecast",
     "forecast_closed_form",
+    "plan",
     "simulate",
     "sweep",
 ]
