@@ -44,6 +44,10 @@ def analyse(scenario: Scenario, load: Load | None = None, deployment: Deployment
 
         known = deployment if isinstance(deployment, ProgramDeployment) else None
         return analyse_program(scenario, strategy, known)
+    if scenario.workload.concurrency is not None and isinstance(strategy, Single):
+        from foretell.sim.analytic_closed import analyse_closed
+
+        return analyse_closed(scenario, deployment)
     load = load_of(scenario.workload) if load is None else load
     context = float((load.law.prompt + load.law.output / 2).mean())
     if isinstance(strategy, Disaggregated):

@@ -95,6 +95,28 @@ def load_of(workload: Workload) -> Load:
     return Load(Lengths(prompt.astype(float), output.astype(float)), rate, scv, modulation, tuple(notes))
 
 
+def closed_lengths(workload: Workload) -> Lengths:
+    """Lengths of a closed loop's requests, of its trace or drawn once with a fixed seed.
+
+    Raises:
+        ValueError: it has arrivals too.
+
+    """
+    if workload.arrivals is not None:
+        raise ValueError(
+            "concurrency: the closed form takes it or arrivals, not both; drop one, or simulate it"
+        )
+    trace = fixed_trace(workload)
+    if trace is not None:
+        return Lengths(trace.prompt_tokens.astype(float), trace.output_tokens.astype(float))
+    from foretell.traces.spec import lengths_from_spec
+
+    prompt, output = lengths_from_spec(description(workload)["lengths"]).sample(
+        np.random.default_rng(0), SAMPLE
+    )
+    return Lengths(prompt.astype(float), output.astype(float))
+
+
 _COLUMNS = {"prefixes": "segments", "sessions": "session", "priorities": "priority"}
 """What of a trace stands for these parts of a description."""
 _LEFT_OUT = {

@@ -1,0 +1,64 @@
+"""Closed loops by mean values, against the simulator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from foretell.sim import Scenario, forecast
+from foretell.sim.analytic import analyse
+
+SCENARIO: dict[str, Any] = {
+    "workload": {
+        "concurrency": 16,
+        "lengths": {
+            "prompt": {"lognormal": {"mean": 800, "sigma": 0.6}},
+            "output": {"lognormal": {"mean": 150, "sigma": 0.6, "minimum": 2}},
+        },
+        "num_requests": 1500,
+        "warmup_s": 10.0,  # the first come all at once
+    },
+    "pools": {
+        "main": {
+            "step_cost": "affine:8e-3,5e-5,6e-5,2e-8",
+            "engine": {"num_gpu_blocks": 60_000, "max_num_seqs": 128, "max_num_batched_tokens": 4096},
+        }
+    },
+    "replications": 1,
+}
+
+
+@pytest.mark.parametrize("concurrency", [1, 16, 100])
+def test_means_agree_with_the_simulator(concurrency: int) -> None:
+    scenario = Scenario.from_dict(SCENARIO).replace(**{"workload.concurrency": concurrency})
+    at, truth = analyse(scenario).figures, forecast(scenario).summary
+    for name, limit in (
+        ("tpot_mean_s", 0.05),
+        ("e2e_mean_s", 0.05),
+        ("ttft_mean_s", 0.20),
+        ("output_throughput_tps", 0.12),  # the run has an end, in which fewer are in flight
+    ):
+        assert at[name] == pytest.approx(truth[name].value, rel=limit), name
+
+
+def test_littles_law_holds_and_replicas_share() -> None:
+    scenario = Scenario.from_dict(SCENARIO)
+    at = analyse(scenario).figures
+    assert at["e2e_mean_s"] * at["request_throughput_rps"] == pytest.approx(16)
+    two = analyse(scenario.replace(**{"pools.main.replicas": 2, "workload.concurrency": 32})).figures
+    assert two["e2e_mean_s"] == pytest.approx(at["e2e_mean_s"])
+    assert two["request_throughput_rps"] == pytest.approx(2 * at["request_throughput_rps"])
+
+
+def test_who_finds_no_slot_waits() -> None:
+    scenario = Scenario.from_dict(SCENARIO).replace(**{"workload.concurrency": 256})
+    found = analyse(scenario)
+    assert found.figures["mean_waiting"] == pytest.approx(128, abs=2)
+    assert any("max_num_seqs binds" in note for note in found.notes)
+
+
+def test_arrivals_besides_are_refused() -> None:
+    arrivals = {"process": "poisson", "rate_per_s": 3}
+    with pytest.raises(ValueError, match=r"^concurrency: the closed form takes it or arrivals"):
+        analyse(Scenario.from_dict(SCENARIO).replace(**{"workload.arrivals": arrivals}))
