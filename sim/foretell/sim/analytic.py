@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -37,6 +38,13 @@ def analyse(scenario: Scenario, load: Load | None = None, deployment: Deployment
     behind a router that compares what they hold are a mean field (`foretell.sim.mean_field`).
 
     """
+    found = _analysed(scenario, load, deployment)
+    if scenario.client is None:
+        return found
+    return replace(found, notes=(*found.notes, "client: its way is left out; figures are the engine's"))
+
+
+def _analysed(scenario: Scenario, load: Load | None, deployment: Deployment | None) -> Analysis:
     strategy = scenario.parsed_strategy
     if not isinstance(strategy, Single | Disaggregated):
         from foretell.sim.analytic_programs import analyse_program
