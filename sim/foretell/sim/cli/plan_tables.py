@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rich.console import Console
 from rich.table import Table
@@ -61,8 +61,9 @@ def layout(candidate: Candidate) -> str:
 
 def _word(path: str, value: object) -> str:
     name = path.rpartition(".")[2]
-    if isinstance(value, dict):
-        return " ".join(str(each) for each in value.values())
+    if isinstance(value, Mapping):
+        inner = {key: each for key, each in value.items() if not isinstance(each, Mapping)}
+        return " ".join(str(each) if key == "name" else f"{key}={each}" for key, each in inner.items())
     if name in ("quantization", "model", "strategy", "name"):
         return "as shipped" if value is None else str(value)
     if isinstance(value, bool):
