@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from foretell.sim.planning import Expected, expect, plan_spec
 from foretell.sim.planning_bounds import bounds_of
 from foretell.sim.planning_demand import demand_of
 from foretell.sim.planning_known import Known
+from foretell.sim.planning_sampled import sampled
 from foretell.sim.planning_search import search
 from foretell.sim.planning_space import arrangements
 
@@ -221,3 +223,66 @@ def drawn(rng: random.Random) -> dict[str, Any]:
             "spare": rng.choice([0, 1]),
         },
     }
+
+
+LARGE = {
+    "pools.chat.tensor_parallel_size": [1, 2, 4],
+    "pools.chat.engine.block_size": {"low": 1, "high": 100},
+    "pools.chat.engine.long_prefill_token_threshold": {"low": 1, "high": 100},
+    "pools.chat.engine.max_num_seqs": [16, 128],
+    "pools.chat.replicas": {"low": 1, "high": 8},
+}
+
+
+def large(**changes: Any) -> Scenario:
+    values = {
+        "workload": WORKLOAD,
+        "pools": {"chat": POOL},
+        "objectives": {"ttft_p99": "<= 500 ms", "tpot_p99": "<= 30 ms"},
+        "plan": {"fields": LARGE},
+    }
+    return Scenario.from_dict(values | changes)
+
+
+def test_a_large_space_is_sampled_and_finds_what_matters() -> None:
+    pytest.importorskip("optuna", reason="needs the extra plan")
+    scenario = large()
+    found, again = (sampled(scenario, plan_spec(scenario), 4, trials=12) for _ in range(2))
+    few = {path: values if isinstance(values, list) else [16] for path, values in LARGE.items()}
+    few["pools.chat.replicas"] = list(range(1, 9))
+    whole = search(large(plan={"fields": few}))
+    assert found.space == 3 * 100 * 100 * 2 * 8
+    assert 1 < found.sampled <= 12
+    assert found.best[0].rent == whole.best[0].rent
+    assert [each.candidate.changes for each in found.best] == [each.candidate.changes for each in again.best]
+
+
+def test_without_optuna_a_large_space_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ValueError, match=r"too many layouts to go through; pip install 'foretell\[plan\]'"):
+        search(large())
+
+
+def test_programs_are_chosen_by_accuracy_and_rent() -> None:
+    values = {
+        "workload": {
+            "task": "aime24",
+            "arrivals": {"process": "poisson", "rate_per_s": 0.2},
+            "num_requests": 50,
+        },
+        "pools": {"m": {"model": "qwen3-8b", "hardware": "h100-sxm"}},
+        "objectives": {"accuracy": ">= 78 %", "e2e_p50": "<= 400 s"},
+        "plan": {
+            "fields": {
+                "strategy": ["single", {"name": "self_consistency", "n": 4}],
+                "pools.m.model": ["qwen3-8b", "qwen3-14b"],
+                "pools.m.replicas": {"low": 2, "high": 9},
+            }
+        },
+    }
+    scenario = Scenario.from_dict(values)
+    found, brute = search(scenario), every(scenario)
+    assert brute
+    for one, other in zip(found.best, brute, strict=True):
+        same(one, other)
+    assert found.short.get("accuracy", 0) >= 1

@@ -87,7 +87,8 @@ class Shortlist:
         bounded: how many of them were dropped by bounds alone.
         analysed: full closed-form forecasts made.
         short: layouts dropped, by reason.
-        nearest: where none meets everything, those that miss least.
+        nearest: where none meets everything, some of those that miss least.
+        sampled: layouts drawn, where the space was too large to go through; 0 where it was not.
 
     """
 
@@ -97,6 +98,7 @@ class Shortlist:
     analysed: int
     short: Mapping[str, int]
     nearest: tuple[Expected, ...] = ()
+    sampled: int = 0
 
 
 def expect(candidate: Candidate, known: Known | None = None) -> Expected:

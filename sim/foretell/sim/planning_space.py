@@ -15,11 +15,8 @@ from typing import Any
 
 from foretell.sim.comparing_grid import called_pools
 from foretell.sim.planning import Candidate
-from foretell.sim.planning_spec import PlanSpec, is_replicas
+from foretell.sim.planning_spec import PlanSpec, is_replicas, is_settings
 from foretell.sim.scenario import Pool, Scenario
-
-SETTINGS = ("max_num_seqs", "max_num_batched_tokens", "gpu_memory_utilization")
-"""Fields of an engine that bound its batch and leave the time of a given step alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +179,7 @@ def _pool_space(scenario: Scenario, name: str, spec: PlanSpec) -> PoolSpace:
         for path, values in spec.fields.items()
         if path.startswith(prefix) and not is_replicas(path)
     }
-    soft = {path for path in own if path.removeprefix(prefix) in {f"engine.{key}" for key in SETTINGS}}
+    soft = {path for path in own if is_settings(path)}
     frames = []
     for chosen in _product({path: values for path, values in own.items() if path not in soft}):
         try:

@@ -14,6 +14,12 @@ from foretell.sim.scenario import Pool, Scenario
 
 MOST_REPLICAS = 1024
 """As many replicas of a pool are tried where the section does not say."""
+MOST_LAYOUTS = 1_000_000
+"""Layouts of a pool that are gone through; of more, a sample is."""
+MOST_CHASSIS = 10_000
+"""Likewise those that differ in what the time of a step depends on: each takes some 20 CPU-ms."""
+SETTINGS = ("max_num_seqs", "max_num_batched_tokens", "gpu_memory_utilization")
+"""Fields of an engine that bound its batch and leave the time of a given step alone."""
 _KEYS = ("fields", "headroom", "spare", "probability")
 _MOST_HEADROOM = 10.0
 
@@ -72,6 +78,24 @@ def is_replicas(path: str) -> bool:
     """Whether a field is the number of a pool's replicas."""
     parts = path.split(".")
     return len(parts) == 3 and parts[0] == "pools" and parts[2] == "replicas"
+
+
+def is_settings(path: str) -> bool:
+    """Whether a field is one of a pool's `SETTINGS`."""
+    parts = path.split(".")
+    return len(parts) == 4 and parts[2] == "engine" and parts[3] in SETTINGS
+
+
+def is_large(spec: PlanSpec) -> bool:
+    """Whether a pool has too many layouts, or there are too many strategies, to go through them all."""
+    layouts: dict[str, int] = {}
+    chassis: dict[str, int] = {}
+    for path, values in spec.fields.items():
+        part = ".".join(path.split(".")[:2]) if path.startswith("pools.") else "strategy"
+        if not is_replicas(path):
+            layouts[part] = layouts.get(part, 1) * len(values)
+            chassis[part] = chassis.get(part, 1) * (1 if is_settings(path) else len(values))
+    return max(layouts.values(), default=1) > MOST_LAYOUTS or max(chassis.values(), default=1) > MOST_CHASSIS
 
 
 def _values(scenario: Scenario, path: str, values: Any) -> Sequence[Any]:
