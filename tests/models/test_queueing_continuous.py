@@ -18,7 +18,9 @@ from foretell.models.queueing import (
     saturated,
 )
 from foretell.models.queueing.backlog import prompt_backlog
-from foretell.models.queueing.occupancy import occupancy
+from foretell.models.queueing.bursts import clusters_of, together_of
+from foretell.models.queueing.occupancy import entered, occupancy
+from foretell.models.queueing.saturation import _recomputed
 
 COST = AffineCost(6e-3, 2e-5, 2e-5, 2e-8, 1e-10)
 LAW = Lengths(np.full(64, 512.0), np.full(64, 128.0))
@@ -43,6 +45,54 @@ def test_without_a_limit_it_is_poisson_and_batches_spread_it() -> None:
         mean = float(law @ n)
         assert mean == pytest.approx(30.0, rel=0.01)
         assert float(law @ n**2) - mean**2 == pytest.approx(peakedness * mean, rel=0.02)
+
+
+def test_who_enters_meets_the_law_by_littles_law() -> None:
+    """Those who enter meet the law itself if Poisson; in bursts E[s] as they see it is E[n]/(λ·D)."""
+    n, step_s = np.arange(201), 0.01 + 2e-4 * np.arange(201.0)
+    for peakedness in (1.0, 3.0):
+        law, _ = occupancy(30.0, 50.0, step_s, 200, peakedness)
+        met = entered(law, 50.0, step_s)
+        assert float(met[:-1] @ step_s[1:]) * 30.0 * 50.0 == pytest.approx(float(law @ n), rel=1e-3)
+        assert (met @ n == pytest.approx(law @ n, rel=1e-6)) == (peakedness == 1.0)
+
+
+def test_those_in_line_may_come_in_other_bursts() -> None:
+    """M/M/1 behind the limit: with single arrivals the line is ρ/(1 − ρ) of P(n >= N) in any case."""
+    step_s = np.full(11, 0.02)
+    law, line = occupancy(8.0, 50.0, step_s, 10, 2.0, 1.0)
+    assert line == pytest.approx(float(law[-1]) * 0.8 / 0.2)
+
+
+def test_prompts_in_bursts_keep_the_mean_step_and_spread_it() -> None:
+    cost, law = AffineCost(5e-3, 2e-5), Lengths(np.full(64, 300.0), np.full(64, 100.0))
+    alone = prompt_backlog(cost, law, np.array([20.0]), 10.0, 1024)
+    bursts = prompt_backlog(cost, law, np.array([20.0]), 10.0, 1024, together=3.0)
+    assert bursts.mean_s == pytest.approx(alone.mean_s, rel=0.01)  # the cost is affine
+    assert bursts.spread_s2(bursts.excess_s(64)) > 1.5 * alone.spread_s2(alone.excess_s(64))
+
+
+def test_how_many_come_together() -> None:
+    assert together_of(LAW, 10.0, 0.02, 0.04, 2048, 1.0) == 1.0
+    # Over long times the excess of gamma gaps is (c² − 1)/2.
+    assert together_of(LAW, 1.0, 30.0, 30.0, 10**9, 4.0) == pytest.approx(2.5, rel=0.02)
+    assert clusters_of(LAW, 0.0) == 1.0
+    assert clusters_of(LAW, 0.5) == pytest.approx(4.0)
+
+
+def test_what_preemptions_lose() -> None:
+    """X falls by n in each step without an end: E[(n − J)⁺]·D/n with J what Poisson many ends give back."""
+    rng = np.random.default_rng(3)
+    law = Lengths(rng.lognormal(6, 0.5, 4000).round() + 1, 1 + rng.exponential(400, 4000).round() + 1)
+    n, steps = 60.0, law.decode_steps
+    ends = rng.poisson(n / steps, 200_000)
+    back = (law.prompt + law.output).mean() * ends
+    fallen = float(np.maximum(n - back, 0).mean()) * steps / n
+    assert _recomputed(law, n, found_again=False) == pytest.approx(fallen, rel=0.02)
+    assert 0.3 * fallen < _recomputed(law, n, found_again=True) < fallen
+    alike = Lengths(law.prompt, np.full(4000, 400.0))
+    assert alike.equal == 1.0
+    assert _recomputed(alike, n, found_again=True) == pytest.approx(_recomputed(alike, n, found_again=False))
 
 
 def test_processor_sharing_has_its_mean() -> None:

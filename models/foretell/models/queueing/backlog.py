@@ -172,7 +172,8 @@ def _unit(
     line = rate_per_s * full_s * second / (2 * room * np.maximum(1 - load, 0.05))
     come = rate_per_s * np.where(load > 0.5, full_s, mean_s)
     most = law.mean_prompt * come + 5 * np.sqrt(second * come) + 4 * np.where(load > 0.3, line, 0.0)
-    span = float(np.max(most) + np.quantile(law.prompt, 0.9996))
+    burst = 5 * (together - 1) * law.mean_prompt
+    span = float(np.max(most) + np.quantile(law.prompt, 0.9996) + burst)
     return min(span / (STATES - 1), float(room.min()))
 
 

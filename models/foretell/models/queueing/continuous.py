@@ -131,7 +131,7 @@ def continuous_batching(
     def law_of_n(more: float = 0.0) -> tuple[Array, float]:
         if occupied is not None:
             return occupied(step_s, peakedness + more)
-        return occupancy(births, steps, step_s, limit, peakedness + more, in_line + more)
+        return occupancy(births, steps, step_s, limit, peakedness + more, in_line)
 
     share, _ = law_of_n()
     n_most = n[prompts_per_s > rate_per_s / 0.95].max(initial=1.0)
@@ -154,7 +154,8 @@ def continuous_batching(
     reading = law.held_scv * _context_share(cost, law, float((share * n).sum()), budget) ** 2
     filling = law.held_scv if most.bound_by == "kv_cache" else 0.0
     queued, line = law_of_n(filling)
-    variability = (1 + law.variability) / 2  # bursts are in the line already
+    # With a full KV cache what a request takes is its tokens times the steps for which it holds them.
+    variability = (1 + (law.work_scv if filling else law.variability)) / 2  # bursts are in the line already
     u = lattice()
     at_once = np.zeros(len(u), dtype=bool)
     if joined is not None:

@@ -25,6 +25,7 @@ class Lengths:
         held_scv: squared coefficient of variation of that context, over entries and steps.
         alike: E[min(G₁, G₂)]/E[G] of two independent answers, 1 if all have the same length.
         variability: squared coefficient of variation of the decode steps.
+        work_scv: the same of the tokens held, summed over these steps.
         equal: chance that two answers have the same number of tokens.
 
     """
@@ -39,6 +40,7 @@ class Lengths:
     held_scv: float = field(init=False)
     alike: float = field(init=False)
     variability: float = field(init=False)
+    work_scv: float = field(init=False)
     equal: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,6 +66,7 @@ class Lengths:
         least = float((ordered * (2 * (k - np.arange(k)) - 1)).sum()) / k**2
         mean = total / k
         context = float((steps * (held + (steps + 1) / 2)).sum()) / total
+        work = steps * (held + (steps + 1) / 2)
         second = held**2 + held * (steps + 1) + (steps + 1) * (2 * steps + 1) / 6
         spread = float((steps * second).sum()) / total / context**2 - 1 if context > 0 else 0.0
         for name, value in (
@@ -77,6 +80,7 @@ class Lengths:
             ("pairs_per_token", float((prompt * (prompt / 2 + cached)).sum() / prompt.sum())),
             ("alike", least / mean),
             ("variability", float(steps.var()) / mean**2),
+            ("work_scv", float(work.var()) / max(float(work.mean()), 1e-9) ** 2),
             ("equal", equal),
         ):
             object.__setattr__(self, name, value)
