@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,10 @@ CHAT = {"model": "llama-3.1-8b", "hardware": "h100-sxm"}
 SHORT = {
     "prompt": {"lognormal": {"median": 400, "sigma": 0.6}},
     "output": {"lognormal": {"median": 120, "sigma": 0.6}},
+}
+MEDIUM = {
+    "prompt": {"lognormal": {"median": 900, "sigma": 0.8}},
+    "output": {"lognormal": {"median": 400, "sigma": 0.7}},
 }
 LONG = {
     "prompt": {"lognormal": {"median": 3000, "sigma": 0.4}},
@@ -56,6 +61,40 @@ def chat(
             "seed": 1,
             "replications": 3,
         }
+    )
+
+
+def drawn(seed: int) -> Scenario:
+    """A small space at random: two kinds of GPU, something else to choose, objectives, what to hold out."""
+    r = random.Random(seed)
+    fields: dict[str, Any] = {"hardware": r.sample(["h100-sxm", "l40s", "a100-80gb-sxm", "h200"], 2)}
+    more: dict[str, dict[str, Any]] = {
+        "none": {},
+        "fp8": {"quantization": [None, "fp8"]},
+        "tp": {"tensor_parallel_size": [1, 2]},
+        "seqs": {"engine.max_num_seqs": [24, 256]},
+        "kv": {"kv_cache_dtype": ["auto", "fp8"]},
+    }
+    fields |= more[r.choice(list(more))]
+    fields["replicas"] = {"low": 1, "high": 8}
+    objectives = {f"ttft_{r.choice(['p90', 'p99'])}": f"<= {r.choice([0.5, 1, 2, 4])} s"}
+    objectives[r.choice(["tpot_p90", "tpot_p99"])] = f"<= {r.choice([30, 45, 60, 90])} ms"
+    if r.random() < 0.3:
+        objectives = {"e2e_p90": f"<= {r.choice([10, 20, 30])} s"}
+    if r.random() < 0.25:
+        objectives["budget"] = f"{r.choice([4, 8, 12])} usd/h"
+    arrivals: dict[str, Any] = {"process": "gamma", "burstiness": 0.3} if r.random() < 0.3 else {}
+    held: dict[str, Any] = {"headroom": "20 %"} if r.random() < 0.3 else {}
+    held |= {"spare": 1} if r.random() < 0.25 else {}
+    return chat(
+        fields,
+        objectives,
+        rate=r.choice([3, 4, 6, 8]),
+        requests=400,
+        lengths=MEDIUM,
+        arrivals=arrivals,
+        pool={"model": r.choice(["qwen3-14b", "qwen3-32b", "llama-3.1-8b"])},
+        **held,
     )
 
 

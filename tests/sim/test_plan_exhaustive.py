@@ -8,7 +8,7 @@ import pytest
 
 from foretell.sim import Scenario
 from foretell.sim.planning_verify import plan
-from planned import LONG, chat, cheapest, replicas_off, simulated
+from planned import LONG, chat, cheapest, drawn, replicas_off, simulated
 
 
 def upto(most: int) -> dict[str, int]:
@@ -95,9 +95,9 @@ def test_the_choice_is_the_true_one_in_a_tiny_space() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list(spaces()))
+@pytest.mark.parametrize("name", [*spaces(), "drawn 2", "drawn 3", "drawn 8", "drawn 10"])
 def test_the_choice_is_at_most_one_replica_off_the_truth(name: str) -> None:
-    asked = spaces()[name]
+    asked = drawn(int(name.split()[1])) if name.startswith("drawn") else spaces()[name]
     truth = cheapest(simulated(asked))
     off = replicas_off(plan(asked), truth)
     print(f"{name}: true {truth and dict(truth.changes)}, plan {off:g} replicas dearer")
