@@ -240,7 +240,8 @@ def _mean_steps(
 
     And the time of steps without prompts, and of those filled with them.
     """
-    some = np.unique([0.0, *np.linspace(1, n[-1], min(len(n), 40)).round()])
+    even = np.linspace(0, 1, min(len(n), 40)) ** 2  # closer where experts are read by few requests
+    some = np.unique([0.0, *(1 + (n[-1] - 1) * even).round()])
     room = np.maximum(budget - some, 1.0)[:, None]
     tokens = room * np.linspace(0, 1, 33) ** 2
     seconds = step_seconds(cost, law, some[:, None], tokens, room)
