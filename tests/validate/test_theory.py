@@ -104,8 +104,9 @@ def test_most_figures_are_within_their_limits(found: dict[str, list[Point]]) -> 
     """A floor below what docs/theory.md reports, so that a change for the worse is seen."""
     at = tally(one for points in found.values() for one in points)
     assert at.asked == 999
-    assert at.met >= 860
-    assert at.surely_missed <= 55
+    assert at.met >= 920
+    assert at.surely_missed <= 30
+    assert at.unwarned <= 8
 
 
 @pytest.mark.parametrize("name", ["fixed", "kv"])

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ def recorded(path: Path = RECORDED, only: str = "") -> Theory:
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        rows = tuple(Row(*[math.nan if cell is None else cell for cell in row]) for row in found["textbook"])
+        rows = tuple(map(_row, found["textbook"]))
         truths = {name: _truths(one) for name, one in found["batching"].items() if only in name}
         made, absent = dict(found["made"]), tuple(found["absent"])
     except (OSError, KeyError, TypeError, ValueError) as error:
@@ -143,6 +143,11 @@ def _listed(one: Truths) -> str:
 def _figures(truth: Truth, names: Sequence[str]) -> list[Any]:
     mean, error = ([_short(values[name]) for name in names] for values in (truth.mean, truth.error))
     return [_short(truth.rate_per_s, 8), truth.seeds, mean, error]
+
+
+def _row(cells: Sequence[Any]) -> Row:
+    values = dict(zip((field.name for field in fields(Row)), cells, strict=True))
+    return Row(**{**values, "known": math.nan if values["known"] is None else values["known"]})
 
 
 def _truths(found: Mapping[str, Any]) -> Truths:
