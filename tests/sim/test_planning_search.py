@@ -36,7 +36,7 @@ def every(scenario: Scenario, wanted: int = 8) -> list[Expected]:
     spec, known = plan_spec(scenario), Known()
     best: dict[Any, tuple[Any, Expected]] = {}
     for arrangement in arrangements(scenario, spec):
-        places = [()]
+        places: list[tuple[tuple[int, int], ...]] = [()]
         for space in arrangement.pools:
             places = [(*p, (n, r)) for p in places for n in range(space.layouts) for r in space.replicas]
         for place in places:
@@ -193,7 +193,7 @@ def drawn(rng: random.Random) -> dict[str, Any]:
         "power": f"<= {rng.choice([2, 20])} kW",
         "cost_per_query": f"<= {rng.choice([0.0003, 0.003])} usd",
     }
-    arrivals = rng.choice(
+    arrivals: dict[str, Any] = rng.choice(
         [{"process": "poisson"}, {"process": "gamma", "burstiness": 0.5}, {"process": "constant"}]
     )
     return {
