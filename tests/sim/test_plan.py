@@ -89,7 +89,7 @@ def test_up_it_ends_where_no_more_are_allowed_or_all_are_too_dear() -> None:
 def test_what_must_be_held_out_is_simulated_and_takes_more_replicas() -> None:
     plain = settle(candidate(4), spec(), Trials(0.0)).checked
     held = settle(candidate(4, headroom=0.5, spare=1), spec(), Trials(0.0)).checked
-    assert list(held.trials) == ["", "at +50% traffic", "with 1 of main lost"]
+    assert list(held.trials) == ["", "at +50 % traffic", "with 1 of main lost"]
     busy = [forecast(busier(own(), 1.5).replace(**{REPLICAS: n}), processes=1).met for n in range(1, 9)]
     wanted = max(busy.index(True) + 1, least() + 1)
     assert counts_of(held.candidate)["main"] == wanted > counts_of(plain.candidate)["main"]

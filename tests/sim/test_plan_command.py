@@ -80,7 +80,7 @@ def test_it_exits_with_1_when_nothing_meets(file: Path) -> None:
     done = cli(file, "--budget", "0.5usd/h", "--replications", "2")
     assert done.exit_code == 1, done.output
     assert done.stdout.startswith("Nothing meets every objective; nearest: ")
-    assert "nearest: 1 × l40s at 0.790 USD/h, which misses budget" in " ".join(done.stdout.split())
+    assert "nearest: 1 × l40s: 1 replica at 0.790 USD/h, which misses budget" in " ".join(done.stdout.split())
 
 
 def test_flags_lie_over_the_file(file: Path) -> None:

@@ -67,7 +67,8 @@ def describe(
         return dict.fromkeys(("mean", "std", *names), math.nan)
     total = float(count.sum())
     mean = float((array * count).sum() / total)
-    std = math.sqrt(float((count * (array - mean) ** 2).sum()) / total)
+    finite = math.isfinite(mean)
+    std = math.sqrt(float((count * (array - mean) ** 2).sum()) / total) if finite else math.nan
     order = np.argsort(array, kind="stable")
     array, last = array[order], np.cumsum(count[order]) - 1  # rank of each value's last copy
     found = []
@@ -75,7 +76,8 @@ def describe(
         rank = (total - 1) * q / 100
         low = array[np.searchsorted(last, math.floor(rank))]
         high = array[min(int(np.searchsorted(last, math.ceil(rank))), len(array) - 1)]
-        found.append(float(low + (high - low) * (rank - math.floor(rank))))
+        step = high - low if high > low else 0.0
+        found.append(float(low + step * (rank - math.floor(rank))))
     return {"mean": mean, "std": std, **dict(zip(names, found, strict=True))}
 
 

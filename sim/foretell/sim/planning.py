@@ -138,7 +138,7 @@ def conditions(candidate: Candidate) -> Iterator[tuple[str, Scenario | None]]:
     scenario = candidate.scenario
     yield "", scenario
     if candidate.headroom > 0:
-        yield f"at +{candidate.headroom:.0%} traffic", busier(scenario, 1 + candidate.headroom)
+        yield f"at +{100 * candidate.headroom:.3g} % traffic", busier(scenario, 1 + candidate.headroom)
     if candidate.spare > 0:
         for name, pool in scenario.pools.items():
             for left in _without(pool, candidate.spare):

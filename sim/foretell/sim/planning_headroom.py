@@ -66,7 +66,7 @@ def headroom_of(
             extra = _whole((low + limit) / 2)
         if extra < low + _STEP / 2:
             break
-        found = trials(busier(scenario, 1 + extra), f"at +{extra:.0%} traffic")
+        found = trials(busier(scenario, 1 + extra), f"at +{100 * extra:.3g} % traffic")
         low, high = (extra, high) if found.met else (low, extra)
         if found.summary:
             at, trial = extra, found

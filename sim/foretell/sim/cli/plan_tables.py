@@ -18,6 +18,7 @@ from foretell.sim.planning_spec import is_replicas
 from foretell.sim.planning_trials import Trial
 from foretell.sim.planning_verify import Finalist, Plan
 from foretell.sim.quantities import show_number
+from foretell.sim.scenario import Pool
 
 _SHORT = {"tensor_parallel_size": "TP", "pipeline_parallel_size": "PP", "data_parallel_size": "DP"}
 _TIME = {
@@ -27,6 +28,7 @@ _TIME = {
     "launch": "launching kernels",
     "host": "the host",
 }
+_DROPPED = {"margin": "with less room at the same rent", "dearer": "dearer than those shown"}
 _LAYOUT_WIDTH = 22
 
 
@@ -52,11 +54,22 @@ def layout(candidate: Candidate) -> str:
             for path, value in candidate.changes.items()
             if path.startswith(f"pools.{name}.") and not is_replicas(path)
         }
-        hardware = own.pop("hardware", pool.hardware) or "replica"
-        count = f"{pool.replicas} × " if isinstance(pool.replicas, int) else ""
-        told = ", ".join([f"{count}{hardware}", *(_word(path, value) for path, value in own.items())])
+        hardware = own.pop("hardware", pool.hardware) or "engine"
+        told = ", ".join([*_amount(pool, hardware), *(_word(path, value) for path, value in own.items())])
         words.append(f"{name} {told}" if many else told)
     return ", ".join(words)
+
+
+def _amount(pool: Pool, hardware: str) -> list[str]:
+    """Accelerators in all, and replicas."""
+    if not isinstance(pool.replicas, int):
+        return [hardware]
+    each = pool.tensor_parallel_size * pool.pipeline_parallel_size * pool.data_parallel_size
+    return [f"{pool.replicas * each} × {hardware}: {_replicas(pool.replicas)}"]
+
+
+def _replicas(count: int) -> str:
+    return f"{count} replica{'s' * (count != 1)}"
 
 
 def _word(path: str, value: object) -> str:
@@ -88,7 +101,7 @@ def _headline(plan: Plan) -> Text:
 def _held(plan: Plan) -> str:
     spec = plan.spec
     parts = [f"at {percent(spec.headroom)} more traffic"] if spec.headroom else []
-    parts += [f"with {spec.spare} replica{'s' * (spec.spare > 1)} lost"] if spec.spare else []
+    parts += [f"with {_replicas(spec.spare)} lost"] if spec.spare else []
     return f", also {' and '.join(parts)}" if parts else ""
 
 
@@ -98,10 +111,11 @@ def _usd(value: float) -> str:
 
 def _commands(best: Finalist | None) -> Iterator[str]:
     for command in () if best is None else best.commands:
-        where = f" on {command.accelerators} × {command.hardware}" if command.hardware else ""
+        each = "each " if command.replicas > 1 else ""
+        where = f", {each}on {command.accelerators} × {command.hardware}" if command.hardware else ""
         router = best.candidate.scenario.pools[command.pool].router if best is not None else ""
         behind = f", behind {router}" if command.replicas > 1 else ""
-        yield f"{command.pool}: {command.replicas} ×{where}{behind}"
+        yield f"{command.pool}: {_replicas(command.replicas)}{where}{behind}"
         yield f"  {command.line}"
         for note in command.notes:
             yield f"  ({note})"
@@ -203,7 +217,9 @@ def _search(plan: Plan) -> Iterator[str]:
         f"Of {search.space:,} candidates {search.bounded:,} were dropped by bounds, {search.analysed:,} "
         f"forecast in closed form; {plan.simulated} simulations verified the finalists"
     )
-    dropped = ", ".join(f"{count:,} {reason}" for reason, count in search.short.items() if count)
+    dropped = ", ".join(
+        f"{count:,} {_DROPPED.get(reason, reason)}" for reason, count in search.short.items() if count
+    )
     if dropped:
         yield f"Layouts dropped: {dropped}"
 
