@@ -68,10 +68,29 @@ def plan_spec(scenario: Scenario) -> PlanSpec:
             chosen.setdefault(f"pools.{name}.replicas", range(1, MOST_REPLICAS + 1))
     return PlanSpec(
         chosen,
-        _headroom(asked.get("headroom", 0)),
+        headroom_share(asked.get("headroom", 0)),
         _whole(asked.get("spare", 0), "plan.spare", 0),
         parse_quantity(str(asked.get("probability", 0.5)), "share", "plan.probability"),
     )
+
+
+def headroom_share(value: Any, where: str = "plan.headroom") -> float:
+    """Read more traffic as a share, which may well be above 100 %.
+
+    Raises:
+        ValueError: one line that begins with `where`.
+
+    """
+    text = str(value).strip()
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"{where}: {value!r} is not a share; write 20 % or 0.2")
+    try:
+        share = parse_quantity(text.removesuffix("%"), "count", where) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise ValueError(f"{where}: {text!r} is not a share >= 0; write 20 % or 0.2") from None
+    if share > _MOST_HEADROOM:
+        raise ValueError(f"{where}: {text!r} is {share:g} times the traffic; did you mean {share:g} %?")
+    return share
 
 
 def is_replicas(path: str) -> bool:
@@ -166,20 +185,6 @@ def _whole(value: Any, where: str, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{where}: {value!r} is not a whole number >= {least}")
     return value
-
-
-def _headroom(value: Any) -> float:
-    """More traffic as a share, which may well be above 100 %."""
-    text, where = str(value).strip(), "plan.headroom"
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(f"{where}: {value!r} is not a share; write 20 % or 0.2")
-    try:
-        share = parse_quantity(text.removesuffix("%"), "count", where) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        raise ValueError(f"{where}: {text!r} is not a share >= 0; write 20 % or 0.2") from None
-    if share > _MOST_HEADROOM:
-        raise ValueError(f"{where}: {text!r} is {share:g} times the traffic; did you mean {share:g} %?")
-    return share
 
 
 def _near(name: str, known: Sequence[str]) -> str:
