@@ -52,7 +52,14 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+_LONG = ("README.md", "conflicts.md", "plan.md", "sensitivity.md", "sweep.md", "compare.md")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(p, marks=[pytest.mark.slow] * (p.name in _LONG)) for p in PAGES],
+    ids=lambda page: page.name,
+)
 def test_generated_blocks_are_up_to_date(page: Path) -> None:
     """If this fails: python docs/regenerate.py, and look at what changed."""
     assert regenerate().rendered(page) == page.read_text(encoding="utf-8")

@@ -116,3 +116,11 @@ def test_a_change_has_its_ranges() -> None:
         Change(0.0, 1.0, lost=1.0)
     with pytest.raises(ValueError, match="rate_per_s"):
         Change(0.0, -1.0)
+
+
+def test_what_is_seen_does_not_depend_on_when_one_looks() -> None:
+    """Most replicas go: a line grows far between two looks."""
+    changes = [Change(0, 0.95), Change(100, 0.95, lost=0.97)]
+    seldom, often = (course(times, changes, [1.0]).mean[-1] for times in ([0, 2000], [0, 101, 500, 2000]))
+    assert seldom == pytest.approx(often, rel=1e-3)
+    assert seldom > 10

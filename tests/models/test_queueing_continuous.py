@@ -76,6 +76,7 @@ def test_how_many_come_together() -> None:
     assert together_of(LAW, 10.0, 0.02, 0.04, 2048, 1.0) == 1.0
     # Over long times the excess of gamma gaps is (c² − 1)/2.
     assert together_of(LAW, 1.0, 30.0, 30.0, 10**9, 4.0) == pytest.approx(2.5, rel=0.02)
+    assert together_of(LAW, 100.0, 10.0, 10.0, 10**9, 4.0) == pytest.approx(2.5, rel=0.02)
     assert clusters_of(LAW, 0.0) == 1.0
     assert clusters_of(LAW, 0.5) == pytest.approx(4.0)
 

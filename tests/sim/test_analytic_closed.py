@@ -51,6 +51,17 @@ def test_littles_law_holds_and_replicas_share() -> None:
     assert two["request_throughput_rps"] == pytest.approx(2 * at["request_throughput_rps"])
 
 
+@pytest.mark.parametrize(("concurrency", "replicas"), [(3, 2), (6, 4), (5, 2)])
+def test_a_share_that_is_not_whole(concurrency: int, replicas: int) -> None:
+    """Engines have one request more or less each; what is asked of them lies between."""
+    scenario = Scenario.from_dict(SCENARIO).replace(
+        **{"workload.concurrency": concurrency, "pools.main.replicas": replicas}
+    )
+    at, truth = analyse(scenario).figures, forecast(scenario).summary
+    assert at["e2e_mean_s"] == pytest.approx(truth["e2e_mean_s"].value, rel=0.06)
+    assert at["ttft_mean_s"] == pytest.approx(truth["ttft_mean_s"].value, rel=0.25)
+
+
 def test_who_finds_no_slot_waits() -> None:
     scenario = Scenario.from_dict(SCENARIO).replace(**{"workload.concurrency": 256})
     found = analyse(scenario)

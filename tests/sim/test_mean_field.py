@@ -148,6 +148,7 @@ def test_what_is_no_mean_field_is_told(asked: Any, says: str) -> None:
         mean_field(asked)
 
 
+@pytest.mark.slow
 def test_a_fleet_over_time_as_simulated() -> None:
     """100 replicas: 60 % of the capacity, 110 % of it from 10 s on, 60 % from 16 s on."""
     times = np.array([5.0, 10.0, 12.0, 14.0, 16.0, 17.0, 18.0, 20.0, 25.0])

@@ -49,6 +49,7 @@ def test_one_probe_answers_with_guesses_where_the_trace_has_not_settled() -> Non
     assert (took.tokens == 500 + 16).all()
 
 
+@pytest.mark.slow
 @pytest.mark.systems(202)
 def test_patience_buys_accuracy() -> None:
     """The paper's presets trade tokens for accuracy in order, on traces whose wrong guesses agree."""
@@ -111,6 +112,7 @@ def test_segments_keep_the_context_short_and_cost_their_summaries() -> None:
     assert np.array_equal(took.answers, run(single(), outcomes, 30).answers)
 
 
+@pytest.mark.slow
 @pytest.mark.systems(37)
 @pytest.mark.parametrize(("partial_auc", "tries"), [(0.5, 4), (1.0, 16)])
 def test_pruning_is_best_of_what_it_can_tell(partial_auc: float, tries: int) -> None:
@@ -144,6 +146,7 @@ def test_bad_settings_are_refused(factory: Any, settings: dict[str, Any]) -> Non
         factory(**settings)
 
 
+@pytest.mark.slow
 @pytest.mark.systems(202)
 @pytest.mark.parametrize(("agree", "chunk"), [(2, 128), (3, 256), (5, 128)])
 def test_dynasor_is_its_closed_form_on_answers_of_all_lengths(agree: int, chunk: int) -> None:

@@ -73,6 +73,7 @@ def test_mur_is_right_where_all_its_steps_are(triggered: float, blame: float, ca
     agrees(took.tokens, TOKENS * (1 + (candidates - 1) * triggered))
 
 
+@pytest.mark.slow
 @pytest.mark.systems(233)
 def test_candidates_for_uncertain_steps_alone_are_cheaper_for_their_gain() -> None:
     blind = Judge(None, Verifier(auc=0.5))
@@ -96,6 +97,7 @@ def test_scale_spends_and_loses_what_its_modes_do() -> None:
     assert (fast.tokens == 0.4 * TOKENS + 300).all()
 
 
+@pytest.mark.slow
 @pytest.mark.systems(268)
 def test_scale_does_better_the_better_it_rates() -> None:
     told, blind = (run(scale(noise=noise, haste=1.5), OUTCOMES, 1500) for noise in (0.0, 20.0))

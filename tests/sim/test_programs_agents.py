@@ -27,6 +27,7 @@ def test_a_react_trajectory_by_hand() -> None:
     assert run({"name": "react", "max_turns": 4, "turn_tokens": 200}, FIXED).answers[0] == -1
 
 
+@pytest.mark.slow
 def test_a_trajectory_is_right_as_often_as_a_sample() -> None:
     profile = model("solver", 0.8, 0.8, tokens=800, sd=0.5)
     assert agrees(run({"name": "react", **TOOL}, profile, INSTANT, N), closed.single(profile).accuracy)
@@ -252,6 +253,7 @@ def test_hypothesis_search_by_its_law() -> None:
     assert timed.latency_s[0] == pytest.approx(latency_s([150, 400, 1000], waits=3.0))
 
 
+@pytest.mark.slow
 @pytest.mark.systems(41)
 def test_solve_detect_verify_spends_where_it_doubts() -> None:
     """The chain is cut where it has settled; verification corrects some of what was cut too early."""

@@ -55,6 +55,7 @@ def test_a_star_is_right_more_often_than_best_of_n_with_fewer_tokens() -> None:
     assert a.tokens.mean() < cheaper.tokens
 
 
+@pytest.mark.slow
 def test_optimism_dives_and_its_absence_looks_around() -> None:
     careful, bold = (run(a_star(optimism=o, verifier=FAIR), LONG, n=120) for o in (0.0, 3.0))
     assert bold.tokens.mean() < careful.tokens.mean()
@@ -78,6 +79,7 @@ def test_an_agent_comes_back_to_a_state_through_a_reset() -> None:
     assert {round(float(t), 6) for t in deep.latency_s} == expected
 
 
+@pytest.mark.slow
 @pytest.mark.systems(4)
 def test_success_of_an_agent_grows_with_its_budget() -> None:
     small, large = (run(agent_search(expansions=c, verifier=FAIR), LONG, n=250).accuracy for c in (1, 20))
@@ -115,6 +117,7 @@ def test_a_memory_is_read_before_a_thought_goes_on() -> None:
     assert reminded.prompt_tokens.mean() > plain.prompt_tokens.mean() + 3 * 4 * 50
 
 
+@pytest.mark.slow
 @pytest.mark.systems(150)
 def test_wider_or_deeper() -> None:
     """Wider only is best-of-n; where a revision is as good as a new answer, all policies come to the same."""

@@ -58,6 +58,7 @@ def test_verified_gate_is_the_closed_form(verifier: dict[str, Any]) -> None:
         assert agrees(done, joint.either)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "threshold"), [(5, 0.6), (8, 0.75), (4, 1.0)])
 def test_agreement_gate_is_the_closed_form(n: int, threshold: float) -> None:
     """Majority of the weak samples by the exact binomials, over the grid of problems; errors independent."""
@@ -119,6 +120,7 @@ def test_tiers_from_device_to_cloud_answer_where_they_can() -> None:
     assert set(np.round(done.latency_s, 6)) == {0.0, 0.05, 0.1}
 
 
+@pytest.mark.slow
 @pytest.mark.systems(416)
 def test_hawkeye_splits_the_tokens_between_the_models() -> None:
     """35 % of the chain by the large model, the answer by the small one: faster, and as good as carried."""

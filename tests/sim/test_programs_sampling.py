@@ -144,6 +144,7 @@ def test_verdicts_and_scores_have_the_verifiers_quality() -> None:
     assert better == pytest.approx(0.75, abs=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.systems(10)
 def test_first_finish_is_faster_and_shorter_majority_lies_between() -> None:
     """Shorter traces are likelier right between problems, hardly within one: latency falls far more."""

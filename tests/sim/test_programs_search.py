@@ -86,6 +86,7 @@ def test_one_solution_step_by_step_is_one_sample() -> None:
     assert np.all(ran.latency_s == pytest.approx(ran.tokens * TPOT_S))  # one call after the other
 
 
+@pytest.mark.slow
 @pytest.mark.systems(174)
 def test_a_stochastic_beam_judged_by_the_solver_itself() -> None:
     """As cold as can be it is a beam; warm it errs more; what the model thinks of its steps are calls."""

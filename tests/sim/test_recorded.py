@@ -34,7 +34,7 @@ def approximately(value: str) -> Any:
     return pytest.approx(float(value), rel=6e-9, abs=1e-12)
 
 
-@engines
+@pytest.mark.parametrize("engine", ["lazy", pytest.param("naive", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_scheduler_scenario(name: str, engine: str) -> None:
     recording = load_scenario(name)

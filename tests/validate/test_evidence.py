@@ -14,7 +14,9 @@ from foretell.validate.evidence_parts import energy, kv, operators
 from foretell.validate.evidence_runs import runs, served
 from foretell.validate.evidence_scheduler import corpus, scheduler
 from foretell.validate.evidence_servers import client, silicon
+from foretell.validate.theory_tables import theory_summary
 from frontier_groups import FRONTIER
+from theory_sample import sample
 
 
 @pytest.mark.parametrize(
@@ -133,6 +135,7 @@ BUILT: dict[str, Any] = {
     "energy": ENERGY,
     "kv": KV,
     "papers": PAPERS,
+    "theory": theory_summary(sample()),
 }
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from foretell.models import AffineCost
-from foretell.models.queueing import EngineLimits, Lengths, saturated
+from foretell.models.queueing import Lengths, saturated
 from foretell.models.transfer import KVTransfer
+from foretell.sim.analytic_engines import limits_of_engine
 from foretell.sim.client import Client
 from foretell.sim.config import EngineConfig
 from foretell.sim.disaggregated import EnginePool, simulate_disaggregated
@@ -31,16 +32,6 @@ def config(**settings: int | bool) -> EngineConfig:
         "async_scheduling": True,
     }
     return EngineConfig(**(given | settings))  # type: ignore[arg-type]
-
-
-def limits(of: EngineConfig) -> EngineLimits:
-    return EngineLimits(
-        of.max_num_seqs,
-        of.max_num_batched_tokens,
-        (of.num_gpu_blocks - 1) * of.block_size,
-        of.block_size,
-        of.async_scheduling,
-    )
 
 
 def law(lengths: tuple[np.ndarray, np.ndarray]) -> Lengths:
@@ -77,7 +68,7 @@ def test_a_closed_loop_is_that_of_the_simulation(
 ) -> None:
     of = config(**settings)
     lengths = uniform_lengths((int(0.8 * prompt), prompt), (int(0.8 * output), output), 2048)
-    ttft, tpot = loop_times(COST, limits(of), law(lengths), concurrency, engines, CLIENT, ROUNDS)
+    ttft, tpot = loop_times(COST, limits_of_engine(of), law(lengths), concurrency, engines, CLIENT, ROUNDS)
     true_ttft, true_tpot = simulated(of, prompt, output, concurrency, engines)
     steps = 0.9 * output - 1
     assert tpot == pytest.approx(true_tpot, rel=0.05)
@@ -88,14 +79,14 @@ def test_a_closed_loop_is_that_of_the_simulation(
 def test_an_endless_loop_without_a_client_is_the_line_that_never_ends() -> None:
     of = config()
     lengths = law(uniform_lengths((800, 1000), (200, 256), 2048))
-    ttft, tpot = loop_times(COST, limits(of), lengths, 32)
+    ttft, tpot = loop_times(COST, limits_of_engine(of), lengths, 32)
     cycle = ttft + lengths.decode_steps * tpot
-    rate = saturated(COST, lengths, limits(config(max_num_seqs=32))).rate_per_s
+    rate = saturated(COST, lengths, limits_of_engine(config(max_num_seqs=32))).rate_per_s
     assert 32 / cycle == pytest.approx(rate, rel=1e-9)  # Little's law
 
 
 def test_more_requests_in_flight_never_slow_the_server_nor_speed_a_user_up() -> None:
-    of = limits(config())
+    of = limits_of_engine(config())
     lengths = law(uniform_lengths((800, 1000), (200, 256), 2048))
     times = [loop_times(COST, of, lengths, n, 1, CLIENT, ROUNDS) for n in (1, 2, 4, 8, 16, 32, 64, 128)]
     assert all(a[1] <= b[1] for a, b in pairwise(times))
@@ -115,7 +106,14 @@ def test_two_pools_are_those_of_the_simulation() -> None:
     true_tpot = float(((run.finish_s - run.first_token_s) / (run.output_tokens - 1)).mean())
     lengths = law(uniform_lengths(*bounds, 2048))
     ttft, tpot = pool_times(
-        (COST, COST), (limits(of), limits(of)), engines, transfer, lengths, concurrency, CLIENT, ROUNDS
+        (COST, COST),
+        (limits_of_engine(of), limits_of_engine(of)),
+        engines,
+        transfer,
+        lengths,
+        concurrency,
+        CLIENT,
+        ROUNDS,
     )
     assert tpot == pytest.approx(true_tpot, rel=0.05)
     assert ttft + 228 * tpot == pytest.approx(true_ttft + 228 * true_tpot, rel=0.05)
@@ -123,7 +121,7 @@ def test_two_pools_are_those_of_the_simulation() -> None:
 
 def test_a_prefill_pool_that_is_too_small_sets_the_pace() -> None:
     lengths = law(uniform_lengths((6400, 8000), (50, 64), 2048))
-    of = limits(config())
+    of = limits_of_engine(config())
     ttft, tpot = pool_times((COST, COST), (of, of), (1, 8), KVTransfer(), lengths, 512)
     rate = 512 / (ttft + lengths.decode_steps * tpot)
     alone = float(COST(lengths.mean_prompt, 0.0, lengths.mean_prompt, 1.0, 0.0, 0.0, 1.0))

@@ -90,6 +90,7 @@ def test_the_closed_form_of_two_pools_is_the_simulation_of_the_same_row(
     assert np.median(np.abs(off)) < 0.02
 
 
+@pytest.mark.slow
 @needs_silicon
 @needs_shared
 def test_frontiers_of_two_pairs(rows: tuple[MeasuredRow, ...]) -> None:

@@ -35,6 +35,7 @@ def checks(by: str) -> dict[str, Check]:
     return {c.name: c for c in found().checks if c.by == by}
 
 
+@pytest.mark.slow
 @pytest.mark.systems(26)
 @pytest.mark.parametrize(("by", "near"), [("law", 0.04), ("profile", 0.05)])
 def test_the_switch_points_are_the_paper_s(by: str, near: float) -> None:

@@ -60,6 +60,7 @@ def test_accuracy_under_load_is_the_closed_form() -> None:
     assert run.summary["accuracy"].value == pytest.approx(expected, abs=4 * math.sqrt(0.25 / count))
 
 
+@pytest.mark.slow
 @pytest.mark.systems(26)
 def test_load_turns_the_ranking_from_flops_to_eflops() -> None:
     found = frontiers(SMALL, ("4B", "14B"), (8192, 12_288, 16_384))

@@ -34,6 +34,7 @@ def test_every_family_is_told_within_its_interval(errors) -> None:  # type: igno
     assert (shapes.p90_error >= 0.5 * points.p90_error[shapes.index]).all()
 
 
+@pytest.mark.slow
 def test_the_draw_is_the_seeds() -> None:
     first = operator_errors(["h200"], sample=50, seed=3)
     assert first.equals(operator_errors(["h200"], sample=50, seed=3))

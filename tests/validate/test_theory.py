@@ -83,13 +83,13 @@ def found() -> dict[str, list[Point]]:
 def test_everything_was_recorded(found: dict[str, list[Point]]) -> None:
     assert set(found) == set(BY_NAME)
     assert {len(points) for points in found.values()} == {1 + 8 * 6}
-    judged = judge(recorded(only="M/").rows)
+    judged = judge(recorded().rows)
     assert not judged.outside
-    assert judged.exact > 80
+    assert (judged.rows, judged.exact) == (170, 148)
 
 
 def test_capacities_agree(found: dict[str, list[Point]]) -> None:
-    errors = {case: points[0].off for case, points in found.items() if points[0].surely_missed}
+    errors = {case: points[0].off for case, points in found.items() if points[0].missed}
     assert errors == {}
 
 
@@ -104,9 +104,9 @@ def test_most_figures_are_within_their_limits(found: dict[str, list[Point]]) -> 
     """A floor below what docs/theory.md reports, so that a change for the worse is seen."""
     at = tally(one for points in found.values() for one in points)
     assert at.asked == 999
-    assert at.met >= 920
-    assert at.surely_missed <= 30
-    assert at.unwarned <= 8
+    assert at.met >= 935
+    assert at.surely_missed <= 18
+    assert at.unwarned <= 2
 
 
 @pytest.mark.parametrize("name", ["fixed", "kv"])

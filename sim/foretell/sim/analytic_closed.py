@@ -12,6 +12,7 @@ import numpy as np
 
 from foretell.models.queueing import Lengths, Saturated, saturated
 from foretell.models.queueing.backlog import step_seconds
+from foretell.models.queueing.saturation import with_in_flight
 from foretell.sim.analytic_engines import limits_of_engine
 from foretell.sim.analytic_figures import Analysis, rate_figures
 from foretell.sim.analytic_load import closed_lengths
@@ -42,8 +43,10 @@ def analyse_closed(scenario: Scenario, deployment: Deployment | None = None) -> 
     engines = min(part.count, workload.concurrency)
     there = workload.concurrency / engines
     limits = limits_of_engine(part.config)
-    slots = max(min(round(there), limits.max_num_seqs), 1)
-    at = saturated(part.cost, law, replace(limits, max_num_seqs=slots))
+    most = limits.max_num_seqs
+    at = with_in_flight(
+        lambda slots: saturated(part.cost, law, replace(limits, max_num_seqs=min(slots, most))), there
+    )
     within = min(at.limit, there)
     rate = at.rate_per_s * engines
     tpot_s = _tpot_s(part, law, at)

@@ -29,10 +29,13 @@ def frontier_command(
     """
     from foretell.models.silicon_source import data_folder as tables
     from foretell.validate.cli import data_folder, print_json, write_whole
+    from foretell.validate.silicon_rows import CLOSED_LOOP
 
     if html is not None and not html.absolute().parent.is_dir():
         raise ValueError(f"--html: folder {html.parent} does not exist; make it first")
     folder = data_folder(data)
+    if data is not None and not (data / CLOSED_LOOP).is_file():
+        raise ValueError(f"--data: {data} has no {CLOSED_LOOP}; name the folder that has it, or drop --data")
     tables()  # says what is missing
     from foretell.validate.frontier_scales import fitted
     from foretell.validate.frontier_summary import validate_frontier

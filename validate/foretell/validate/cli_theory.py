@@ -12,7 +12,11 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write one page with maps.")
 @click.option(
-    "--quick", "how", flag_value="quick", default="quick", help="Few cases and loads (the default): a minute."
+    "--quick",
+    "how",
+    flag_value="quick",
+    default="quick",
+    help="Few cases and loads, the default: 30 s.",
 )
 @click.option("--full", "how", flag_value="full", help="All of them: about 20 CPU-minutes.")
 @click.option(
@@ -36,6 +40,8 @@ def theory_command(
     """
     from foretell.validate.cli import print_json, write_whole
 
+    if how == "recorded" and seed:
+        raise ValueError("--seed: what was recorded has its own; drop --seed, or --recorded")
     for name, path in (("--html", html), ("--save", save)):
         if path is not None and not path.absolute().parent.is_dir():
             raise ValueError(f"{name}: folder {path.parent} does not exist; make it first")

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -25,6 +26,7 @@ import numpy.typing as npt
 
 from foretell.models.queueing import EngineLimits, Lengths, Saturated, saturated
 from foretell.models.queueing.backlog import step_seconds
+from foretell.models.queueing.saturation import with_in_flight
 from foretell.models.stepcost import StepCost
 from foretell.sim.client import Client
 
@@ -60,7 +62,8 @@ def loop_times(
     solve = solver(cost, limits, law)
     inside, rate, running, decoding = n, 0.0, n, n
     for _ in range(_ITERATIONS):
-        rate, running, decoding = between(solve, inside)
+        at = with_in_flight(solve, inside)
+        rate, running, decoding = at.rate_per_s, at.limit, at.decoding
         inside = max(n - rate * way_s, 0.5 * n)
     cycle_s = inside / rate
     others = max(running - 1, 0.0)
@@ -91,32 +94,9 @@ def solver(cost: StepCost, limits: EngineLimits, law: Lengths) -> Callable[[int]
 
     @cache
     def solve(slots: int) -> Saturated:
-        return saturated(
-            cost,
-            law,
-            EngineLimits(
-                min(slots, limits.max_num_seqs),
-                limits.max_num_batched_tokens,
-                limits.kv_tokens,
-                limits.block_size,
-                limits.async_scheduling,
-            ),
-        )
+        return saturated(cost, law, replace(limits, max_num_seqs=min(slots, limits.max_num_seqs)))
 
     return solve
-
-
-def between(solve: Callable[[int], Saturated], inside: float) -> tuple[float, float, float]:
-    """Rate, running and decoding requests with a number inside that need not be whole."""
-    low = max(math.floor(inside), 1)
-    one = solve(low)
-    part = inside - low
-    if part <= 0:  # whole, or less than one request: an engine that idles
-        return one.rate_per_s * min(inside / low, 1.0), min(one.limit, inside), one.decoding
-    two = solve(low + 1)
-    cycle_s = (1 - part) * low / one.rate_per_s + part * (low + 1) / two.rate_per_s
-    running = (1 - part) * one.limit + part * two.limit
-    return inside / cycle_s, running, (1 - part) * one.decoding + part * two.decoding
 
 
 def _prompt_s(cost: StepCost, law: Lengths, limits: EngineLimits, others: float) -> float:

@@ -39,10 +39,17 @@ METHOD = (
 
 def headline(summary: Mapping[str, Any]) -> str:
     """What came out, in a sentence."""
-    judged = summary["judged"]
+    judged, others = summary["judged"], summary["others"]
+    if not judged["groups"]:
+        return (
+            f"Capacity frontiers of {others['groups']} groups of other servers: off by "
+            f"{percent(others['across']['median_ape'])} at equal speed for a user"
+        )
     return (
         f"Capacity frontiers of {judged['groups']} groups of vLLM servers: off by "
-        f"{percent(judged['across']['median_ape'])} at equal speed for a user, by "
+        f"{percent(judged['across']['median_ape'])} at equal speed for a user "
+        f"({percent(judged['across']['median_ape_beyond_missed'])} with the "
+        f"{judged['across']['beyond']} points that have no counterpart counted as missed), by "
         f"{percent(judged['speed']['median_ape'])} as a factor of speed"
     )
 

@@ -15,10 +15,11 @@ import math
 import numpy as np
 
 from foretell.models.queueing import EngineLimits, Lengths
+from foretell.models.queueing.saturation import with_in_flight
 from foretell.models.stepcost import StepCost
 from foretell.models.transfer import KVTransfer
 from foretell.sim.client import Client
-from foretell.validate.frontier_loops import between, burst_s, solver, step_s
+from foretell.validate.frontier_loops import burst_s, solver, step_s
 
 _HALVINGS = 40
 
@@ -61,10 +62,11 @@ def pool_times(
     low, high = 0.0, concurrency / engines[1]
     for _ in range(_HALVINGS):
         inside = (low + high) / 2
-        rate = between(solve, inside)[0] * engines[1]
+        rate = with_in_flight(solve, inside).rate_per_s * engines[1]
         elsewhere = rate * (way_s + prefill_s(rate) + move_s)
         low, high = (inside, high) if elsewhere + inside * engines[1] < concurrency else (low, inside)
-    rate, running, decoding = between(solve, max(low, 1e-6))
+    at = with_in_flight(solve, max(low, 1e-6))
+    rate, running, decoding = at.rate_per_s, at.limit, at.decoding
     line_s = max(low - running, 0.0) / rate
     tpot_s = step_s(costs[1], held, max(decoding, min(low, 1.0)), 0.0, 1.0)
     steady_s = way_s + prefill_s(rate * engines[1]) + move_s + line_s + 1.5 * tpot_s

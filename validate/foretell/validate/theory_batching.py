@@ -73,7 +73,7 @@ class Point:
     @property
     def missed(self) -> bool:
         """Whether it is off by more than its limit, taking the simulated figure as exact."""
-        return abs(self.off) > LIMITS[self.figure]
+        return not abs(self.off) <= LIMITS[self.figure]
 
     @property
     def surely_missed(self) -> bool:

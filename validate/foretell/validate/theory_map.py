@@ -29,6 +29,7 @@ class Tally:
         asked: points.
         met, missed: taking the simulated figure as exact.
         unwarned: missed where the forecast's notes say nothing of the method's validity.
+        needless: met where they do.
         surely_met, surely_missed: wherever in its 95 % interval the simulated figure really is.
         median, worst: of the errors without their signs, as shares.
 
@@ -38,6 +39,7 @@ class Tally:
     met: int
     missed: int
     unwarned: int
+    needless: int
     surely_met: int
     surely_missed: int
     median: float
@@ -53,6 +55,7 @@ def tally(points: Iterable[Point]) -> Tally:
         sum(not point.missed for point in judged),
         sum(point.missed for point in judged),
         sum(point.missed and not point.warned for point in judged),
+        sum(point.warned and not point.missed for point in judged),
         sum(point.surely_met for point in judged),
         sum(point.surely_missed for point in judged),
         errors[len(errors) // 2] if errors else math.nan,

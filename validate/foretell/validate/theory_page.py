@@ -10,7 +10,7 @@ from foretell.validate.theory import Theory
 from foretell.validate.theory_batching import LIMITS
 from foretell.validate.theory_map import NAMES, validity_map
 from foretell.validate.theory_replications import judge
-from foretell.validate.theory_tables import headline, tally_rows, textbook_cells, textbook_note
+from foretell.validate.theory_tables import HEADS, headline, tally_rows, textbook_cells, textbook_note
 
 _READ = (
     "Numbers are errors of the closed form against the simulation in per cent (×n: so many times it; ∞: it "
@@ -37,21 +37,10 @@ def render(theory: Theory) -> str:
         f"{escape(str(made['seed']))}.</p>",
     ]
     if theory.points:
-        heads = (
-            "figure",
-            "limit",
-            "asked",
-            "within",
-            "beyond",
-            "unwarned",
-            "surely beyond",
-            "median",
-            "worst",
-        )
         body += [
             "<h2>Continuous batching</h2>",
             f"<p>{escape(_HOW)}</p>",
-            table(heads, _rows(tally_rows(theory.points)), "Errors below 90 % load"),
+            table(HEADS, _rows(tally_rows(theory.points)), "Errors below 90 % load"),
             f"<p>{escape(_READ)}</p>",
             '<div class="pair">',
             *(

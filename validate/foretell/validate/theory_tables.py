@@ -54,6 +54,13 @@ def theory_summary(theory: Theory) -> dict[str, Any]:
     }
 
 
+HEADS = (
+    *("figure", "limit", "asked", "within", "beyond"),
+    *("unwarned", "needless", "surely beyond", "median", "worst"),
+)
+"""Columns of `tally_rows`."""
+
+
 def headline(theory: Theory, judged: Judged) -> str:
     """What came out, in one line."""
     all_of = tallies(theory.points)
@@ -62,7 +69,11 @@ def headline(theory: Theory, judged: Judged) -> str:
     inside = judged.rows - len(judged.outside)
     parts = []
     if judged.rows:
-        parts.append(f"{inside} of {judged.rows} exact textbook figures and bounds inside their intervals")
+        parts.append(
+            f"{inside} of {judged.rows} exact textbook figures and bounds inside intervals that hold "
+            f"together with {100 * FAMILY:g} %, "
+            f"{judged.beyond_95} of {judged.exact} exact ones outside of 95 %"
+        )
     if asked:
         parts.append(
             f"of {asked} figures of continuous batching below 90 % load {met} within their limit, "
@@ -122,10 +133,10 @@ def textbook_note(judged: Judged) -> str:
         f"{inside} of {judged.rows} exact figures and bounds lie in intervals that hold all at once with "
         f"{100 * FAMILY:g} % ({100 * judged.level:.3f} % each). Of {judged.exact} exact ones "
         f"{judged.beyond_95} lie outside of their 95 % intervals, of which one in twenty should; so many or "
-        f"more have a chance of {100 * judged.chance:.2g} %. Up to {CALM:g} load it is {judged.calm_beyond} "
+        f"more have a chance of {100 * judged.chance:.3g} %. Up to {CALM:g} load it is {judged.calm_beyond} "
         f"of {judged.calm}: nearer to saturation the means of replications are skewed to the right, so that "
         f"intervals hold less than they say. Half a 95 % interval is {100 * judged.spread:.2g} % in the "
-        "median. Approximations are off by what their sources say."
+        "median. Approximations are shown, not judged."
     )
 
 
@@ -133,7 +144,7 @@ def _batching(out: Any, points: Sequence[Point]) -> None:
     from rich.table import Table
 
     table = Table(
-        *("figure", "limit", "asked", "within", "beyond", "unwarned", "surely beyond", "median", "worst"),
+        *HEADS,
         box=None,
         pad_edge=False,
     )
@@ -167,6 +178,7 @@ def tally_rows(points: Sequence[Point]) -> list[tuple[str, tuple[str, ...]]]:
                 str(one.met),
                 str(one.missed),
                 str(one.unwarned),
+                str(one.needless),
                 str(one.surely_missed),
                 f"{100 * one.median:.1f} %",
                 f"{100 * one.worst:.0f} %",

@@ -21,6 +21,8 @@ def together_of(
         return 1.0
     busy = min(rate_per_s * law.mean_prompt * full_s / budget, 0.9)
     mean = np.array([rate_per_s * step_s / (1 - busy)])
+    if mean[0] > 50 + 5 * arrival_scv:  # where the sum below is too short, its asymptote
+        return 1 + (arrival_scv - 1) / 2
     after = sum(float(chance(mean, k, arrival_scv)[0]) for k in range(1, 200))
     return 1 + max(after - float(mean[0]), 0.0)
 

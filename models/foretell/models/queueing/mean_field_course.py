@@ -133,22 +133,24 @@ def course(
     while True:
         tail = np.zeros(levels + 1)
         tail[: len(first)] = first
-        seen = _followed(times, changes, [*moments[1:], math.inf], up_to(ends, levels), d, tail)
-        if seen[:, -1].max() < 1e-6:
+        seen, last = _followed(times, changes, [*moments[1:], math.inf], up_to(ends, levels), d, tail)
+        if max(last, float(seen[:, -1].max())) < 1e-6:
             return Course(times, seen, d, ends)
         levels *= 2
 
 
 def _followed(
     times: Array, changes: Sequence[Change], until: Sequence[float], ends: Array, d: float, tail: Array
-) -> Array:
-    seen = np.empty((len(times), len(tail)))
+) -> tuple[Array, float]:
+    """Tails at the times, and the most that the last level held after a burst or at the end of a stay."""
+    seen, last = np.empty((len(times), len(tail))), 0.0
     for change, end in zip(changes, until, strict=True):
         if change.fresh:
             tail = np.append(1.0, tail[1:] * (1 - change.fresh))
         burst = change.burst + float(tail[1:].sum()) * change.lost / (1 - change.lost)
         if burst:  # nothing ends meanwhile: one request a server for each second of another clock
             tail = _moved(tail, 1.0, 0 * ends, d, np.array([burst]))[-1]
+            last = max(last, float(tail[-1]))
         here = (times >= change.at_s) & (times < end)
         stop = min(end, float(times[-1]))
         at = np.append(times[here], stop) - change.at_s
@@ -156,7 +158,8 @@ def _followed(
             break
         laws = _moved(tail, change.rate_per_s, ends, d, at)
         seen[here], tail = laws[:-1], laws[-1]
-    return seen
+        last = max(last, float(tail[-1]))
+    return seen, last
 
 
 def _moved(tail: Array, rate: float, ends: Array, d: float, at: Array) -> Array:

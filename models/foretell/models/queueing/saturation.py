@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -98,6 +99,27 @@ def saturated(cost: StepCost, law: Lengths, limits: EngineLimits) -> Saturated:
     backlog = prompt_backlog(cost, law, n, come / about_s, budget, come)
     step_s = float(backlog.mean_s[0])
     return Saturated(decoding / steps / step_s, limit, decoding, step_s, bound)
+
+
+def with_in_flight(solve: Callable[[int], Saturated], inside: float) -> Saturated:
+    """An engine with a number of requests in flight that need not be whole: cycles mixed between whole ones.
+
+    Args:
+        solve: what `saturated` gives for so many slots.
+        inside: requests in flight in the mean, > 0; below 1 the engine idles meanwhile.
+
+    """
+    low = max(math.floor(inside), 1)
+    one, part = solve(low), inside - low
+    if part <= 0:
+        return replace(one, rate_per_s=one.rate_per_s * min(inside / low, 1.0), limit=min(one.limit, inside))
+    two = solve(low + 1)
+    cycle_s = (1 - part) * low / one.rate_per_s + part * (low + 1) / two.rate_per_s
+    limit, decoding, step_s = (
+        (1 - part) * getattr(one, name) + part * getattr(two, name)
+        for name in ("limit", "decoding", "step_s")
+    )
+    return Saturated(inside / cycle_s, limit, decoding, step_s, two.bound_by)
 
 
 def _recomputed(law: Lengths, decoding: float, found_again: bool) -> float:
