@@ -229,6 +229,7 @@ def test_where_nothing_meets_the_nearest_is_told() -> None:
     assert found.cheaper is None
 
 
+@pytest.mark.slow
 def test_two_pools_are_settled_one_by_one() -> None:
     affine = {"step_cost": "affine:0.01,2e-5,3e-4,1e-7,0", "price_usd_per_h": 2.0}
     scenario = Scenario.from_dict(

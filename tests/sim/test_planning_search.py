@@ -88,6 +88,7 @@ def test_the_search_finds_what_forecasts_of_all_find(
     assert sum(found.short.values()) + len(found.best) == 8  # layouts
 
 
+@pytest.mark.slow
 def test_two_pools_are_sought_together() -> None:
     fields = {
         "strategy": ["single", {"name": "disaggregated"}],
@@ -244,6 +245,7 @@ def large(**changes: Any) -> Scenario:
     return Scenario.from_dict(values | changes)
 
 
+@pytest.mark.slow
 def test_a_large_space_is_sampled_and_finds_what_matters() -> None:
     pytest.importorskip("optuna", reason="needs the extra plan")
     scenario = large()
