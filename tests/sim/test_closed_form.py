@@ -148,6 +148,15 @@ def test_what_has_no_closed_form_is_told(changes: dict[str, Any], message: str) 
         forecast_closed_form(scenario(**changes))
 
 
+def test_a_price_that_nobody_knows_is_told_so() -> None:
+    asked = scenario(pool=KNOWN, objectives={"cost_per_query": "<= 1 usd"})
+    with pytest.raises(ValueError, match="cost_per_query: the accelerator has no price; give price_"):
+        forecast_closed_form(asked)
+    priced = scenario(pool=KNOWN | {"price_usd_per_h": 2.0}, objectives={"cost_per_correct": "<= 1 usd"})
+    with pytest.raises(ValueError, match="the closed form has no usd_per_correct"):
+        forecast_closed_form(priced)
+
+
 def test_a_task_has_accuracy_and_intervals() -> None:
     found = forecast_closed_form(Scenario.load(ROOT / "examples" / "strategies.yaml"), draws=3)
     right = found.summary["accuracy"]

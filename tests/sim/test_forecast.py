@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 
 from foretell.sim import Scenario, forecast
+from foretell.sim.closed_form_verdict import verdict
+from foretell.sim.forecasting import chance
 from foretell.sim.intervals import chance_below, estimate, t_cdf, t_quantile
+from foretell.sim.objectives import objective_from_flag
 
 POOL = {"step_cost": "affine:0.005,5e-5,1e-4,1e-7,1e-8", "price_usd_per_h": 3.6}
 
@@ -195,6 +198,21 @@ def test_intervals_by_hand() -> None:
     assert chance_below([2.0, 2.0], 2.0) == 1.0
     assert math.isnan(chance_below([1.0, math.nan], 2.0))
     assert math.isnan(chance_below([1.0], 2.0))
+
+
+def test_runs_that_are_all_at_the_limit_meet_it() -> None:
+    all_good, short = objective_from_flag("attainment:100%"), objective_from_flag("ttft:p99:1s")
+    for objective in (all_good, short):
+        assert chance(objective, [1.0, 1.0, 1.0]) == 1.0
+        assert verdict(objective, {objective.key: estimate([1.0, 1.0, 1.0])}).probability == 1.0
+        assert math.isnan(chance(objective, [1.0, 1.0, math.nan]))
+        assert math.isnan(chance(objective, [1.0]))
+    assert chance(all_good, [0.99, 0.99]) == chance(short, [1.01, 1.01]) == 0.0
+    many, few = objective_from_flag("attainment:90%"), [0.85, 0.9, 0.95]
+    assert chance(many, few) == pytest.approx(1 - chance_below(few, 0.9, share=True)) == pytest.approx(0.5)
+    found = forecast(scenario(objectives={"attainment": ">= 100 %"}, goodput={"ttft": "1h"}))
+    assert found.met
+    assert found.verdicts[0].probability == 1.0
 
 
 def test_nine_of_ten_runs_land_in_the_interval() -> None:

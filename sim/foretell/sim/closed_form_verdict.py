@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from foretell.sim.forecasting import SHARES, Verdict
-from foretell.sim.intervals import Estimate, chance_below
+from foretell.sim.forecasting import Verdict, chance, why_missing
+from foretell.sim.intervals import Estimate
 from foretell.sim.objectives import Objective
 
 
@@ -14,11 +14,13 @@ def verdict(objective: Objective, summary: Mapping[str, Estimate]) -> Verdict:
     """Judge a figure and its draws; a draw that has none (NaN: it is overloaded) misses.
 
     Raises:
-        ValueError: the closed form has no such figure.
+        ValueError: the closed form has no such figure, or nobody has: the accelerator has no price.
 
     """
     found = summary.get(objective.key)
     if found is None:
+        if objective.key.startswith("usd") and (why := why_missing(objective.key, summary)):
+            raise ValueError(f"objectives.{objective.name}: {why}")
         known = ", ".join(name for name in summary if not name.endswith("_s"))
         latencies = ", ".join(sorted({n.rpartition("_")[0] for n in summary if n.endswith("_mean_s")}))
         raise ValueError(
@@ -31,6 +33,4 @@ def verdict(objective: Objective, summary: Mapping[str, Estimate]) -> Verdict:
         return Verdict(objective, found.value, met, math.nan)
     if len(told) < 2:  # overloaded in nearly every draw
         return Verdict(objective, found.value, met, sum(map(objective.met, told)) / len(found.values))
-    below = chance_below(told, objective.limit, share=objective.key in SHARES)
-    chance = below if objective.direction == "<=" else 1 - below
-    return Verdict(objective, found.value, met, chance * len(told) / len(found.values))
+    return Verdict(objective, found.value, met, chance(objective, told) * len(told) / len(found.values))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
@@ -343,20 +343,32 @@ def seeds(scenario: Scenario, replication: int) -> list[np.random.SeedSequence]:
     return np.random.SeedSequence(scenario.seed, spawn_key=(replication,)).spawn(3)
 
 
-def _verdict(objective: Objective, summary: dict[str, Estimate]) -> Verdict:
+def chance(objective: Objective, values: Sequence[float]) -> float:
+    """Chance that one more run meets an objective, from its figure in these; NaN where one has none.
+
+    Runs that are all alike leave none: a figure at its limit meets it, whichever way it is bounded.
+    """
+    if len(values) > 1 and all(value == values[0] for value in values):
+        return float(objective.met(values[0]))
+    below = chance_below(values, objective.limit, share=objective.key in SHARES)
+    return below if objective.direction == "<=" else 1 - below
+
+
+def why_missing(key: str, summary: Mapping[str, Any]) -> str:
+    """What is not known of an accelerator, so that its runs have no such figure; empty if it is not that."""
+    if key.startswith("usd") and "usd_per_h" not in summary:
+        return "the accelerator has no price; give price_usd_per_h"
+    if (key.endswith("_J") or key == "power_W") and "power_W" not in summary:
+        return "the accelerator's power is not known"
+    return ""
+
+
+def _verdict(objective: Objective, summary: Mapping[str, Estimate]) -> Verdict:
     found = summary.get(objective.key)
     if found is None:
-        raise ValueError(f"objectives.{objective.name}: not known here ({_why_missing(objective.key)})")
-    share = objective.key in SHARES
-    below = chance_below(found.values, objective.limit, share=share)
-    chance = below if objective.direction == "<=" else 1 - below
-    return Verdict(objective, found.value, objective.met(found.value), chance)
-
-
-def _why_missing(key: str) -> str:
-    if key.startswith("usd"):
-        return "the accelerator has no price; give price_usd_per_h"
-    return "the accelerator's power is not known" if key.endswith("_J") else "no run has it"
+        why = why_missing(objective.key, summary) or "no run has it"
+        raise ValueError(f"objectives.{objective.name}: not known here ({why})")
+    return Verdict(objective, found.value, objective.met(found.value), chance(objective, found.values))
 
 
 def _remarks(run: Run, summary: dict[str, Estimate], replications: int) -> Iterator[str]:
