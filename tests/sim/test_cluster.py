@@ -14,7 +14,7 @@ from foretell.sim.config import EngineConfig
 from foretell.sim.engine import Engine
 from foretell.sim.records import CALL_COLUMNS
 from foretell.sim.request import Request
-from foretell.sim.routers import ROUTERS, Fleet, check_router, make_router
+from foretell.sim.routers import ROUTERS, Fleet, check_router, choices_of, make_router
 from foretell.sim.serve import serve
 from foretell.sim.simulation import Run, simulate
 from foretell.traces import Poisson, Prefixes, Sessions, Trace, generate, preset
@@ -239,8 +239,11 @@ def test_rules_are_told() -> None:
         check_router(lambda rng: vandal)
     with pytest.raises(ValueError, match="did you mean 'round_robin'"):
         make_router("roundrobin", np.random.default_rng())
-    with pytest.raises(ValueError, match="no whole number >= 1 after the colon"):
-        make_router("power_of_d:0", np.random.default_rng())
+    for wrong in ("power_of_d:0", "power_of_d:", "power_of_d:two", "power_of_d:-1"):
+        with pytest.raises(ValueError, match="no whole number >= 1 after the colon"):
+            make_router(wrong, np.random.default_rng())
+        with pytest.raises(ValueError, match="no whole number >= 1 after the colon"):
+            choices_of(wrong)
     with pytest.raises(ValueError, match="cannot load"):
         make_router("nowhere:router", np.random.default_rng())
 

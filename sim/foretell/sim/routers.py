@@ -177,8 +177,8 @@ def choices_of(router: str) -> float | None:
     Raises:
         ValueError: "power_of_d:" without a whole number >= 1 after it.
     """
-    name, _, number = router.partition(":")
-    if name == "power_of_d" and number:
+    name, colon, number = router.partition(":")
+    if name == "power_of_d" and colon:
         if not (number.isascii() and number.isdigit() and int(number) >= 1):
             raise ValueError(f"router: {router!r} has no whole number >= 1 after the colon, as power_of_d:3")
         return int(number)
@@ -197,7 +197,7 @@ def make_router(name: str | Callable[[np.random.Generator], Router], rng: np.ran
     if name in ROUTERS:
         return ROUTERS[name](rng)
     if name.startswith("power_of_d:"):
-        return power_of_d(rng, int(choices_of(name) or 2))
+        return power_of_d(rng, int(choices_of(name) or 0))
     if ":" in name:
         import importlib
 
