@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 from foretell.sim import Scenario
 from foretell.sim.analytic import analyse
 from foretell.sim.cli import main
-from foretell.sim.objectives import objective_from_flag
-from foretell.sim.sensitivity import margin, sensitivity
+from foretell.sim.objectives import objective_from_flag, room
+from foretell.sim.sensitivity import sensitivity
 from places import ROOT
 
 COST = [0.006, 2e-5, 2e-5, 2e-8, 1e-10]
@@ -89,6 +89,16 @@ def test_headroom_and_lost_replicas_are_held_out() -> None:
     assert spare == (next(n for n in range(1, 20) if holds(asked, n, 60)) + 2,)
 
 
+def test_a_throughput_that_only_more_traffic_would_bring_is_missed() -> None:
+    """At 4.8/s it would hold, at today's 4/s it does not: no replicas make up for that."""
+    asked = scenario(4.0, objectives={"request_throughput": ">= 4.5/s"})
+    assert sensitivity(asked, inputs=["price"], headroom=0.2).base.replicas is None
+    less = scenario(4.0, objectives={"request_throughput": ">= 3.5/s"})
+    for terms in ({"headroom": 0.2}, {"spare": 1}, {"headroom": 0.2, "spare": 1}):
+        found = sensitivity(less, inputs=["price"], **terms).base.replicas
+        assert found == (1 + terms.get("spare", 0),)
+
+
 def test_the_nearest_objective_orders_the_inputs() -> None:
     found = sensitivity(scenario())
     assert found.nearest.name == min(found.base.margins, key=lambda name: found.base.margins[name])
@@ -143,12 +153,16 @@ def test_money_has_limits_that_replicas_do_not_help() -> None:
     assert not found.base.met
 
 
-def test_margins_by_hand() -> None:
+def test_room_by_hand() -> None:
     most, least = objective_from_flag("ttft:p99:2s"), objective_from_flag("goodput:4/s")
-    assert margin(most, 1.5) == 0.25
-    assert margin(most, 3.0) == -0.5
-    assert margin(least, 5.0) == 0.25
-    assert margin(most, math.inf) == margin(most, math.nan) == -math.inf
+    assert room(most, 1.5) == 0.25
+    assert room(most, 3.0) == -0.5
+    assert room(least, 5.0) == 0.25
+    assert room(least, 3.0) == -0.25
+    assert room(most, math.inf) == room(most, math.nan) == room(least, math.nan) == -math.inf
+    none = objective_from_flag("preemptions:0")
+    assert room(none, 0.0) == 0.0
+    assert room(none, 1.0) == -math.inf
 
 
 @pytest.mark.parametrize(
@@ -159,7 +173,12 @@ def test_margins_by_hand() -> None:
         ({"objectives": {"goodput": ">= 1"}}, {}, "needs per-request limits"),
         ({}, {"change": 0.0}, "change: 0.0 is not a share"),
         ({}, {"inputs": ["prise"]}, "inputs: 'prise' is not one of"),
-        ({}, {"probability": 1.0}, "probability: 1.0 is not in"),
+        ({}, {"probability": 1.0}, r"^probability: 1 is not in \(0, 1\)"),
+        (
+            {"objectives": {"budget": "<= 9 usd/h"}, "pools": {"main": {"step_cost": affine()}}},
+            {},
+            "no price",
+        ),
         ({"workload": {"concurrency": 4, "lengths": {"prompt": 9, "output": 9}}}, {}, "a closed loop"),
     ],
 )
@@ -233,3 +252,27 @@ def test_a_plans_terms_are_kept(tmp_path: Path) -> None:
     file.write_text(json.dumps(asked.to_dict()), encoding="utf-8")
     told = json.loads(foretell("sensitivity", str(file), "--input", "price", "--json", "-").output)
     assert (told["headroom"], told["spare"], told["probability"]) == (0.3, 1, 0.8)
+    more = foretell("sensitivity", str(file), "--headroom", "150%", "--input", "price", "--json", "-")
+    assert json.loads(more.output)["headroom"] == 1.5
+
+
+@pytest.mark.parametrize(
+    ("plan", "flags", "message"),
+    [
+        ({"headrom": 0.2}, (), "{file}: plan.headrom: unknown field"),
+        ({"probability": "100 %"}, (), "{file}: plan.probability: 1 is not in (0, 1)"),
+        ({}, ("--probability", "100%"), "error: --probability: 1 is not in (0, 1)"),
+        ({}, ("--headroom", "150 s"), "error: --headroom: '150 s' is not a share"),
+    ],
+)
+def test_a_wrong_term_is_told_by_its_name(
+    plan: dict[str, Any], flags: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "plan.json"
+    file.write_text(json.dumps(scenario(plan=plan).to_dict()), encoding="utf-8")
+    wrong = foretell("sensitivity", str(file), *flags)
+    assert wrong.exit_code == 2
+    assert message.format(file=file) in wrong.output
+    if plan.get("probability"):
+        told = foretell("sensitivity", str(file), "--probability", "0.9", "--input", "price")
+        assert told.exit_code < 2, told.output

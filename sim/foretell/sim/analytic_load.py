@@ -37,6 +37,11 @@ class Load:
     modulation: tuple[tuple[float, ...], tuple[float, ...]] | None
     notes: tuple[str, ...]
 
+    @property
+    def mean_context(self) -> float:
+        """Tokens of a request while it is answered, mean: what KV caches are sized for."""
+        return float((self.law.prompt + self.law.output / 2).mean())
+
     def variability(self, over_s: float) -> float:
         """Squared coefficient of variation as a queue sees it that forgets in so many seconds."""
         return self.scv if self.modulation is None else mmpp_scv(*self.modulation, over_s)

@@ -88,7 +88,7 @@ def forecast_closed_form(scenario: Scenario, *, draws: int | None = None) -> Clo
     if scenario.workload.task is None:
         load = load_of(scenario.workload)
         tokens = load.law.mean_prompt, float(load.law.output.mean())
-        context = tokens[0] + tokens[1] / 2
+        context = load.mean_context
     deployment = deployed(scenario, context)
     nominal = analyse(scenario, load, deployment)
     drawn = []

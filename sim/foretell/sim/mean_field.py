@@ -39,7 +39,7 @@ def mean_field(scenario: Scenario) -> Analysis:
     if scenario.workload.task is not None or len(scenario.pools) != 1:
         raise ValueError("strategy: the mean field covers single calls to one pool, without a task")
     load = load_of(scenario.workload)
-    deployment = deploy(scenario.pool, float((load.law.prompt + load.law.output / 2).mean()))
+    deployment = deploy(scenario.pool, load.mean_context)
     if not covers(deployment, load):
         count = sum(part.count for part in deployment.parts)
         raise ValueError(

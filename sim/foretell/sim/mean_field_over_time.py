@@ -84,7 +84,7 @@ def fleet_over_time(
     if scenario.workload.task is not None or len(scenario.pools) != 1:
         raise ValueError("strategy: the mean field covers single calls to one pool, without a task")
     load = load_of(scenario.workload)
-    deployment = deploy(scenario.pool, float((load.law.prompt + load.law.output / 2).mean()))
+    deployment = deploy(scenario.pool, load.mean_context)
     choices = choices_of(deployment.router)
     if choices is None or len(deployment.parts) > 1:
         raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,9 @@ FIGURES: Mapping[str, tuple[str, str, str]] = {
     "power": ("power_W", "power", "<="),
 }
 """Other metrics with an objective: name → key in a forecast's summary, kind of quantity, usual direction."""
+
+COSTS = ("money", "energy", "rent", "power")
+"""Kinds of quantity that more replicas never make less of."""
 
 _SHOWN = {"rate": "/s", "money": " USD", "energy": " J", "rent": " USD/h", "power": " W"}
 _ALIASES = {"e2el": "e2e", "latency": "e2e"}
@@ -153,6 +157,16 @@ def limits_for(objectives: Sequence[Objective], goodput: Mapping[str, str]) -> d
             f"objectives.{needy[0]}: needs per-request limits; give goodput, as in {{ttft: 500ms}}"
         )
     return limits
+
+
+def room(objective: Objective, value: float) -> float:
+    """Room of a value to its limit, as a share of that; < 0 where it is missed, −inf where there is none."""
+    if math.isnan(value):
+        return -math.inf
+    if objective.limit == 0:
+        return 0.0 if objective.met(value) else -math.inf
+    left = objective.limit - value if objective.direction == "<=" else value - objective.limit
+    return left / objective.limit
 
 
 def _objective(name: str, limit: str, where: str) -> Objective:

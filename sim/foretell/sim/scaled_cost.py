@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from foretell.models import StepCost
-
-BOUNDS = ("compute", "memory", "communication", "launch", "host")
-"""What a step's time is bound by; the keys of every breakdown."""
+from foretell.sim.bounds import BOUNDS
 
 
 @dataclass(frozen=True, slots=True)

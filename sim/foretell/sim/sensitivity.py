@@ -13,13 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from foretell.sim.forecasting import why_missing
 from foretell.sim.intervals import LEVEL
-from foretell.sim.objectives import Objective, limits_for, objectives_from_mapping
+from foretell.sim.objectives import Objective, limits_for, objectives_from_mapping, room
 from foretell.sim.scenario import Scenario
 from foretell.sim.sensitivity_case import Case, case_of
 from foretell.sim.sensitivity_inputs import Input, inputs_of
 from foretell.sim.sensitivity_need import Replicas, Terms, figures_of, needed, rent_of
-from foretell.sim.sensitivity_value import Worth, worth_knowing
+from foretell.sim.sensitivity_value import Worth, surely, worth_knowing
 
 CHANGE = 0.10
 """Inputs are changed by so much, and known no better where nothing says how well."""
@@ -136,6 +137,7 @@ def sensitivity(
     """
     if not 0 < change <= 0.5:
         raise ValueError(f"change: {change!r} is not a share above 0 % and at most 50 %")
+    surely(probability, "probability")
     objectives = objectives_from_mapping(scenario.objectives)
     if not objectives:
         raise ValueError("objectives: missing; sensitivity is how near they come to their limits")
@@ -144,7 +146,8 @@ def sensitivity(
     found = case.analysed()
     for objective in objectives:
         if objective.key not in found.figures:
-            raise ValueError(f"objectives.{objective.name}: has no closed form; drop it here")
+            why = why_missing(objective.key, found.figures) or "has no closed form; drop it here"
+            raise ValueError(f"objectives.{objective.name}: {why}")
     base = _at(case, terms, 1.0, case.replicas)
     met, notes = base.met, found.notes
     if min(base.margins.values()) == -math.inf and base.replicas is not None:
@@ -185,11 +188,11 @@ def _chosen(known: Sequence[Input], names: Sequence[str] | None) -> list[Input]:
 
 def _at(case: Case, terms: Terms, factor: float, start: Replicas) -> At:
     figures = figures_of(case)
-    margins = {o.name: margin(o, figures.get(o.key, math.nan)) for o in terms.objectives}
+    margins = {o.name: room(o, figures.get(o.key, math.nan)) for o in terms.objectives}
     replicas = needed(case, terms, start)
     if replicas is not None and not terms.affordable(case.with_replicas(replicas)):
         replicas = None
-    met = all(room >= 0 for room in margins.values())
+    met = all(left >= 0 for left in margins.values())
     return At(factor, figures, margins, met, replicas, rent_of(case, replicas))
 
 
@@ -231,16 +234,6 @@ def _rents(case: Case, terms: Terms, each: Input, start: Replicas) -> Callable[[
         return rent_of(case, found)
 
     return rent
-
-
-def margin(objective: Objective, value: float) -> float:
-    """Room to the limit as a share of it; < 0 where it is missed, −inf where there is no value."""
-    if not math.isfinite(value):
-        return -math.inf
-    room = objective.limit - value if objective.direction == "<=" else value - objective.limit
-    if objective.limit == 0:
-        return 0.0 if room >= 0 else -math.inf
-    return room / objective.limit
 
 
 def _rent_effect(swing: Swing) -> float:

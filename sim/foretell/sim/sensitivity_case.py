@@ -89,7 +89,7 @@ def case_of(scenario: Scenario) -> Case:
     load, context = None, math.nan  # a task's profiles have their own lengths
     if scenario.workload.task is None:
         load = load_of(scenario.workload)
-        context = float((load.law.prompt + load.law.output / 2).mean())
+        context = load.mean_context
     each, parts = [], []
     for name in _pools(scenario):
         groups = scenario.pools[name].groups

@@ -12,9 +12,10 @@ import numpy as np
 
 from foretell.models.queueing import Lengths
 from foretell.sim.analytic_load import Load
+from foretell.sim.bounds import BOUNDS
 from foretell.sim.deployment import EnginePart
 from foretell.sim.profile import REFERENCE
-from foretell.sim.scaled_cost import BOUNDS, ScaledCost
+from foretell.sim.scaled_cost import ScaledCost
 from foretell.sim.sensitivity_case import Case
 from foretell.sim.uncertain import BAND_Z
 

@@ -6,14 +6,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from foretell.sim.objectives import Objective
+from foretell.sim.objectives import COSTS, Objective
 from foretell.sim.sensitivity_case import Case
 
 Replicas = tuple[int, ...]
 """Of each part of a deployment."""
 MOST = 64
 """So many times the replicas of today, about, are tried."""
-_MONEY = ("money", "energy", "rent", "power")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +32,16 @@ class Terms:
 
     def kept(self, case: Case) -> bool:
         """Whether all objectives that more replicas help hold, at more traffic and with replicas lost too."""
-        helped = [o for o in self.objectives if o.kind not in _MONEY]
+        helped = [o for o in self.objectives if o.kind not in COSTS]
         return all(_holds(helped, figures_of(hard)) for hard in self._hardships(case))
 
     def affordable(self, case: Case) -> bool:
         """Whether the others hold: rent, price, energy and power, which more replicas never help."""
-        dear = [o for o in self.objectives if o.kind in _MONEY]
+        dear = [o for o in self.objectives if o.kind in COSTS]
         return not dear or _holds(dear, figures_of(case))
 
     def _hardships(self, case: Case) -> Iterator[Case]:
-        """The cases that imply all others."""
+        """The cases that imply all others: harder ones, and where more traffic is easier, it as it is."""
         if self.headroom > 0:
             yield case.busier(1 + self.headroom)
         if self.spare > 0:
@@ -50,7 +49,8 @@ class Terms:
                 left = list(case.replicas)
                 left[i] = count - self.spare
                 yield case.with_replicas(left)
-        if not (self.headroom > 0 or self.spare > 0):
+        rates = any(o.kind == "rate" and o.direction == ">=" for o in self.objectives)
+        if self.spare == 0 and (self.headroom == 0 or rates):
             yield case
 
 

@@ -72,8 +72,7 @@ def worth_knowing(
     """
     if not (math.isfinite(log_error) and log_error >= 0):
         raise ValueError(f"log_error: {log_error!r} is not a finite number >= 0")
-    if not 0 < probability < 1:
-        raise ValueError(f"probability: {probability!r} is not in (0, 1)")
+    surely(probability, "probability")
 
     def at(share: float) -> float:
         return rent(math.exp(log_error * NormalDist().inv_cdf(share)))
@@ -93,6 +92,18 @@ def worth_knowing(
         return Worth(today, math.nan, chance)
     informed = math.fsum(share * min(usd, today) for share, usd in pieces) / whole
     return Worth(today, min(informed, today), chance)
+
+
+def surely(probability: float, where: str) -> float:
+    """Take a probability with which replicas can be rented: no number of them is enough for certain.
+
+    Raises:
+        ValueError: it is not in (0, 1); one line that begins with `where`.
+
+    """
+    if not 0 < probability < 1:
+        raise ValueError(f"{where}: {probability:.4g} is not in (0, 1); write 90 % or 0.9")
+    return probability
 
 
 def _pieces(

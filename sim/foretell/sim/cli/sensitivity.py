@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -44,32 +46,25 @@ def sensitivity_command(
 
     from foretell.sim.cli.compare import scenario_with
     from foretell.sim.cli.forecast import json_target
-    from foretell.sim.intervals import LEVEL
+    from foretell.sim.planning_spec import headroom_share
     from foretell.sim.quantities import parse_quantity
     from foretell.sim.records import write_text
     from foretell.sim.schema import naming
     from foretell.sim.sensitivity import sensitivity
-
-    def share(text: str | None, where: str, usual: float) -> float:
-        return usual if text is None else parse_quantity(text, "share", where)
+    from foretell.sim.sensitivity_value import surely
 
     target = json_target(json_to)
+    given: dict[str, Any] = {"change": parse_quantity(change, "share", "--change")}
+    if probability is not None:
+        sure = parse_quantity(probability, "share", "--probability")
+        given["probability"] = surely(sure, "--probability")
+    if headroom is not None:
+        given["headroom"] = headroom_share(headroom, "--headroom")
+    if spare is not None:
+        given["spare"] = spare
     asked = scenario_with(scenario, slo, None, None)
-    plan = asked.plan
-    if plan:
-        from foretell.sim.planning_spec import plan_spec
-
-        spec = plan_spec(asked)
-        usual, more, lost = spec.probability, spec.headroom, spec.spare
-    else:
-        usual, more, lost = LEVEL, 0.0, 0
-    given = {
-        "change": share(change, "--change", 0.0),
-        "probability": share(probability, "--probability", usual),
-        "headroom": share(headroom, "--headroom", more),
-    }
     with naming(scenario):
-        result = sensitivity(asked, inputs=inputs or None, spare=lost if spare is None else spare, **given)
+        result = sensitivity(asked, inputs=inputs or None, **{**_terms(asked, given), **given})
     text = json.dumps(result.to_dict(), indent=2, allow_nan=False) + "\n"
     if target is not None:
         write_text(target, text)
@@ -80,3 +75,21 @@ def sensitivity_command(
 
         show_sensitivity(result)
     return 0 if result.met else 1
+
+
+def _terms(asked: Any, given: Container[str]) -> dict[str, Any]:
+    """What the scenario's plan must hold out, if it has one; a probability that is given besides goes first.
+
+    Raises:
+        ValueError: as `plan_spec`, and a probability that no number of replicas has.
+
+    """
+    from foretell.sim.planning_spec import plan_spec
+    from foretell.sim.sensitivity_value import surely
+
+    if not asked.plan:
+        return {}
+    spec = plan_spec(asked)
+    if "probability" not in given:
+        surely(spec.probability, "plan.probability")
+    return {"probability": spec.probability, "headroom": spec.headroom, "spare": spec.spare}
