@@ -139,7 +139,7 @@ def remarks(solved: list[Solved], rho: float) -> Iterator[str]:
         if one.most.bound_by == "max_num_batched_tokens" and rho > 0.6 and one.law.decode_steps >= 1:
             yield "prompts fill the steps: errors of TPOT and waits are larger; simulate it"
         if rho > 0.4 and float((one.law.prompt > config.max_num_batched_tokens).mean()) > 0.01:
-            yield "prompts longer than a step's tokens: the p99 of TTFT can come out a third too low"
+            yield "prompts longer than a step's tokens: the p99 of TTFT can come out up to 40 % too low"
         if 1 <= one.law.decode_steps < 16:
             yield "answers of few tokens: the method takes the batch to change slowly against steps"
         if config.stepwise:
