@@ -12,8 +12,9 @@ from foretell.sim import Scenario, forecast
 from foretell.sim.planning import Candidate, busier
 from foretell.sim.planning_binds import binding
 from foretell.sim.planning_headroom import headroom_of
+from foretell.sim.planning_rent import rent
 from foretell.sim.planning_spec import PlanSpec, plan_spec
-from foretell.sim.planning_trials import HOPELESS_LOAD, Trials, rent
+from foretell.sim.planning_trials import HOPELESS_LOAD, Trials
 from foretell.sim.planning_verify import Plan, plan
 from foretell.sim.planning_walk import checked, counts_of, settle, with_replicas
 from planned import chat

@@ -13,6 +13,7 @@ from foretell.sim.planning import Expected, expect, plan_spec
 from foretell.sim.planning_bounds import bounds_of
 from foretell.sim.planning_demand import demand_of
 from foretell.sim.planning_known import Known
+from foretell.sim.planning_nearest import nearest_of
 from foretell.sim.planning_sampled import sampled
 from foretell.sim.planning_search import search
 from foretell.sim.planning_space import arrangements
@@ -118,15 +119,18 @@ def test_what_cannot_be_is_counted_by_reason_and_the_nearest_shown() -> None:
         "objectives": {"tpot_p99": "<= 1 ms"},
         "plan": {"fields": CHAT | {"pools.chat.model": ["llama-3.1-8b", "llama-3.1-70b"]}},
     }
-    found = search(Scenario.from_dict(values))
+    scenario = Scenario.from_dict(values)
+    found = search(scenario)
     assert not found.best
     assert found.short["memory"] >= 6  # 70B in bf16 on one H100, on one and two L40S
     assert found.short["tpot_p99"] + found.short["memory"] == 16
     assert found.analysed <= 32
-    assert found.nearest
-    assert [min(each.rooms.values()) for each in found.nearest] == sorted(
-        (min(each.rooms.values()) for each in found.nearest), reverse=True
-    )
+    near, made = nearest_of(scenario, plan_spec(scenario), 3)
+    assert len(near) == 3
+    assert made == 16  # one a layout
+    tpot_s = [each.figures["tpot_p99_s"] for each in near]
+    assert tpot_s == sorted(tpot_s)
+    assert {each.candidate.changes["pools.chat.replicas"] for each in near} == {8}
 
 
 def test_more_than_comes_is_asked_for_in_vain() -> None:

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from foretell.sim.forecasting import why_missing
 from foretell.sim.objectives import FIGURES, Objective, objectives_from_mapping
 from foretell.sim.planning_known import Forecast, Known
+from foretell.sim.planning_rent import accelerators_of
 from foretell.sim.planning_spec import PlanSpec, plan_spec
 from foretell.sim.scenario import Pool, Scenario
 
@@ -42,7 +44,7 @@ class Expected:
         figures: at the scenario's own traffic with all replicas, by the names of a forecast's summary;
             besides load and capacity_rps.
         usd_per_h: rent of all, infinite where a price is not known.
-        met: whether every objective holds, at more traffic and with replicas lost too.
+        met: whether every objective that has a closed form holds, at more traffic and with replicas lost too.
         missed: the objectives that do not, with what was found and when.
         rooms: by objective, the least room to its limit over all conditions, as a share of the limit; below 0
             where it is missed. "load" stands for keeping up.
@@ -66,8 +68,8 @@ class Expected:
 
     @property
     def binds(self) -> str:
-        """The objective with the least room."""
-        return min(self.rooms, key=lambda name: self.rooms[name])
+        """The objective with the least room; empty where simulation alone judges."""
+        return min(self.rooms, key=lambda name: self.rooms[name], default="")
 
     @property
     def rent(self) -> tuple[float, int]:
@@ -87,7 +89,6 @@ class Shortlist:
         bounded: how many of them were dropped by bounds alone.
         analysed: full closed-form forecasts made.
         short: layouts dropped, by reason.
-        nearest: where none meets everything, some of those that miss least.
         sampled: layouts drawn, where the space was too large to go through; 0 where it was not.
 
     """
@@ -97,7 +98,6 @@ class Shortlist:
     bounded: int
     analysed: int
     short: Mapping[str, int]
-    nearest: tuple[Expected, ...] = ()
     sampled: int = 0
 
 
@@ -138,7 +138,7 @@ def conditions(candidate: Candidate) -> Iterator[tuple[str, Scenario | None]]:
     scenario = candidate.scenario
     yield "", scenario
     if candidate.headroom > 0:
-        yield f"at +{100 * candidate.headroom:.3g} % traffic", busier(scenario, 1 + candidate.headroom)
+        yield f"at +{100 * candidate.headroom:.6g} % traffic", busier(scenario, 1 + candidate.headroom)
     if candidate.spare > 0:
         for name, pool in scenario.pools.items():
             for left in _without(pool, candidate.spare):
@@ -174,22 +174,18 @@ def _forecast(scenario: Scenario, known: Known | None) -> Forecast:
     return found.figures, found.method, found.notes
 
 
-def accelerators_of(scenario: Scenario) -> int:
-    """Accelerators in all."""
-    return sum(
-        group.count
-        * (group.tensor_parallel_size or 1)
-        * (group.pipeline_parallel_size or 1)
-        * (group.data_parallel_size or 1)
-        for pool in scenario.pools.values()
-        for group in pool.groups
-    )
+def left_out(objective: Objective, figures: Mapping[str, float]) -> bool:
+    """Whether an objective has no closed form, so that simulation judges it; none knows a missing price."""
+    return objective.key not in figures and not why_missing(objective.key, figures)
 
 
 def judged(
     objectives: tuple[Objective, ...], figures: Mapping[str, float]
 ) -> tuple[list[str], dict[str, float]]:
-    """Objectives that figures miss, in words, and the room of each to its limit as a share of it."""
+    """Objectives that figures miss, in words, and the room of each to its limit as a share of it.
+
+    Those that have no closed form (`left_out`) are for the simulation to judge.
+    """
     missed: list[str] = []
     rooms: dict[str, float] = {}
     load = figures.get("load", math.nan)
@@ -197,10 +193,12 @@ def judged(
         missed.append(f"overloaded: {load:.0%} of the capacity")
         rooms["load"] = 1 - load if load == load else -1.0
     for objective in objectives:
+        if left_out(objective, figures):
+            continue
         value = figures.get(objective.key, math.nan)
         if not objective.met(value) and not (load >= 1 and not math.isfinite(value)):
-            told = "has no closed form here" if objective.key not in figures else objective.show(value)
-            missed.append(f"{objective}: {told}")
+            why = why_missing(objective.key, figures)
+            missed.append(f"{objective}: {why or objective.show(value)}")
         rooms[objective.name] = _room(objective, value)
     return missed, rooms
 

@@ -23,6 +23,7 @@ from foretell.models.queueing.backlog import step_seconds
 from foretell.sim.deployment import EnginePart, layout_of
 from foretell.sim.planning_demand import Demand, Limit, Served
 from foretell.sim.planning_known import Known
+from foretell.sim.planning_rent import pool_accelerators, pool_rent
 from foretell.sim.planning_space import PoolSpace
 from foretell.sim.presets import load_preset, resolve_settings
 from foretell.sim.scenario import Pool
@@ -78,7 +79,7 @@ def bounds_of(space: PoolSpace, frame: int, demand: Demand, known: Known) -> Bou
         settings = _settings(space, chassis.pool, part, demand)
     except ValueError as error:
         return _none(count, str(error))
-    usd, accelerators = _unit(part)
+    usd, accelerators = pool_rent(chassis.pool), pool_accelerators(chassis.pool)
     fewest = np.full(count, space.replicas[0], dtype=np.int64)
     fault = np.where(settings.kv_tokens < 2, "memory", "").astype(object)
     if demand.served:
@@ -106,12 +107,12 @@ def _none(count: int, fault: str) -> Bounds:
 def _given(space: PoolSpace, frame: int, demand: Demand, known: Known) -> Bounds:
     """Groups of replicas as they are: nothing but what they cost is known beforehand."""
     try:
-        made = known.one(space.pool(frame * len(space.settings)), demand.context_tokens)
+        pool = space.pool(frame * len(space.settings))
+        known.one(pool, demand.context_tokens)
     except ValueError as error:
         return _none(len(space.settings), str(error))
-    usd = math.inf if made.usd_per_h is None else made.usd_per_h
     count = len(space.settings)
-    return Bounds(usd, made.accelerators, np.ones(count, dtype=np.int64), ("",) * count)
+    return Bounds(pool_rent(pool), pool_accelerators(pool), np.ones(count, dtype=np.int64), ("",) * count)
 
 
 def reason_of(message: str) -> str:
@@ -127,11 +128,6 @@ def _roomy(pool: Pool) -> Pool:
     if pool.model is not None and engine.num_gpu_blocks is None:
         engine = replace(engine, num_gpu_blocks=_MANY_BLOCKS, gpu_memory_utilization=None)
     return replace(pool, engine=engine)
-
-
-def _unit(part: EnginePart) -> tuple[float, int]:
-    accelerators = part.count * part.accelerators
-    return math.inf if part.usd_per_h is None else part.usd_per_h * accelerators, accelerators
 
 
 def _idle_W(part: EnginePart) -> float:

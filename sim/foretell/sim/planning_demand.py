@@ -12,6 +12,7 @@ import numpy.typing as npt
 from foretell.models.queueing import Lengths
 from foretell.sim.objectives import Objective, limits_of, objectives_from_mapping, request_limits
 from foretell.sim.planning_known import Known
+from foretell.sim.planning_rent import most_usd_per_h
 from foretell.sim.planning_spec import PlanSpec
 from foretell.sim.scenario import Scenario
 
@@ -148,7 +149,7 @@ def demand_of(scenario: Scenario, spec: PlanSpec, known: Known) -> Demand:
             "energy_per_query": rate,
             "energy_per_output_token": rate * output,
         }
-    rents = {o.limit: o.name for o in objectives if o.kind == "rent"}
+    rents = {most_usd_per_h(scenario): "budget"} if "budget" in scenario.objectives else {}
     powers = {o.limit: o.name for o in objectives if o.kind == "power"}
     for objective in objectives:
         if objective.name in scales and objective.kind == "money":

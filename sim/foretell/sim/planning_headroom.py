@@ -63,10 +63,10 @@ def headroom_of(
             guess = low + _WITHOUT_CURVE[check]
         extra = _whole(guess)
         if extra >= limit - _STEP / 2:
-            extra = _whole((low + limit) / 2)
+            extra = limit if math.isnan(high) else _whole((low + high) / 2)
         if extra < low + _STEP / 2:
             break
-        found = trials(busier(scenario, 1 + extra), f"at +{100 * extra:.3g} % traffic")
+        found = trials(busier(scenario, 1 + extra), f"at +{100 * extra:.6g} % traffic")
         low, high = (extra, high) if found.met else (low, extra)
         if found.summary:
             at, trial = extra, found

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice, product
 
 from foretell.sim.objectives import objectives_from_mapping
-from foretell.sim.planning import Candidate, Expected, expect
+from foretell.sim.planning import Candidate, Expected, expect, left_out
 from foretell.sim.planning_known import Known
+from foretell.sim.planning_rent import most_usd_per_h, pool_rent
 from foretell.sim.planning_space import arrangements
-from foretell.sim.planning_spec import PlanSpec
-from foretell.sim.planning_trials import most_usd_per_h, pool_rent, room_of
+from foretell.sim.planning_spec import PlanSpec, is_large, is_replicas
+from foretell.sim.planning_trials import room_of
 from foretell.sim.scenario import Scenario
 
 _LOOKED_AT = 64
 """Layouts of a strategy that are looked at, evenly spread where there are more."""
 
 
-def nearest_of(scenario: Scenario, spec: PlanSpec, wanted: int) -> tuple[Expected, ...]:
-    """The candidates that miss least by closed form, with all the replicas that plan and budget allow."""
+def nearest_of(scenario: Scenario, spec: PlanSpec, wanted: int) -> tuple[tuple[Expected, ...], int]:
+    """The candidates that miss least by closed form, with all the replicas that plan and budget allow.
+
+    Besides, how many forecasts that took.
+    """
     known = Known()
     found: list[Expected] = []
-    for candidate in _roomiest(scenario, spec):
+    for candidate in _roomiest(scenario, _thinned(spec)):
         try:
             found.append(expect(candidate, known))
         except ValueError:  # it cannot be deployed, or has no closed form
@@ -30,9 +35,19 @@ def nearest_of(scenario: Scenario, spec: PlanSpec, wanted: int) -> tuple[Expecte
     objectives = objectives_from_mapping(scenario.objectives)
 
     def room(expected: Expected) -> float:
-        return min(room_of(o, expected.figures.get(o.key, math.nan)) for o in objectives)
+        figures = expected.figures
+        judged = (o for o in objectives if not left_out(o, figures))
+        return min((room_of(o, figures.get(o.key, math.nan)) for o in judged), default=0.0)
 
-    return tuple(sorted(found, key=lambda each: (-room(each), each.rent))[:wanted])
+    return tuple(sorted(found, key=lambda each: (-room(each), each.rent))[:wanted]), known.made
+
+
+def _thinned(spec: PlanSpec) -> PlanSpec:
+    """Every other value of the longest lists, until all layouts can be laid out."""
+    while is_large(spec):
+        long = max((p for p in spec.fields if not is_replicas(p)), key=lambda p: len(spec.fields[p]))
+        spec = replace(spec, fields={**spec.fields, long: spec.fields[long][::2]})
+    return spec
 
 
 def _roomiest(scenario: Scenario, spec: PlanSpec) -> Iterator[Candidate]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,6 @@ class Ranked:
         layout, least: places in the space, and the fewest replicas.
         unit: rent of a replica.
         short: layouts that cannot do, by reason.
-        bounds: of every chassis.
 
     """
 
@@ -35,21 +34,6 @@ class Ranked:
     least: tuple[int, ...]
     unit: tuple[Rent, ...]
     short: Counter[str]
-    bounds: tuple[Bounds, ...]
-
-    def fewest(self, layout: int) -> int:
-        """The fewest replicas of a layout by its bounds, usable or not."""
-        return int(
-            self.bounds[layout // len(self.space.settings)].replicas[layout % len(self.space.settings)]
-        )
-
-    def shown(self, asked: Collection[str]) -> Iterator[int]:
-        """A layout of each chassis: one that may do, else one that only misses what is asked."""
-        many = len(self.space.settings)
-        for frame, bounds in enumerate(self.bounds):
-            fits = [i for i, fault in enumerate(bounds.fault) if fault in asked or fault in ("", "replicas")]
-            if fits:
-                yield frame * many + min(fits, key=lambda i: bounds.fault[i] != "")
 
     def rent(self, place: int) -> Rent:
         """The least that a layout may cost."""
@@ -79,5 +63,4 @@ def _rank(space: PoolSpace, bounds: Sequence[Bounds]) -> Ranked:
         tuple(least[order].tolist()),
         tuple(zip(usd[order].tolist(), accelerators[order].tolist(), strict=True)),
         Counter(fault for fault in faults if fault),
-        tuple(bounds),
     )

@@ -9,8 +9,9 @@ from typing import Any
 
 from foretell.sim.forecast_json import tool_version
 from foretell.sim.intervals import LEVEL
-from foretell.sim.planning import Expected, accelerators_of
+from foretell.sim.planning import Expected
 from foretell.sim.planning_binds import binding
+from foretell.sim.planning_rent import accelerators_of
 from foretell.sim.planning_trials import Trial
 from foretell.sim.planning_verify import Finalist, Plan
 from foretell.sim.planning_walk import Checked
@@ -43,6 +44,7 @@ def plan_dict(plan: Plan) -> dict[str, Any]:
             "dropped_by_bounds": search.bounded,
             "analysed": search.analysed,
             "simulated": plan.simulated,
+            "sampled": search.sampled,
             "layouts_dropped": dict(search.short),
         },
         "notes": list(plan.notes),

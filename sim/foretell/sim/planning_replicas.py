@@ -43,7 +43,7 @@ class Question:
         return self.demand.most_usd_per_h, 2**62
 
 
-class Trial:
+class Sizing:
     """A layout whose replicas are sought."""
 
     def __init__(

@@ -68,12 +68,9 @@ def sampled(
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=scenario.seed % 2**32))
     study.optimize(rent, n_trials=trials)
     best = sorted((each for one in found.values() for each in one.best), key=_order)[:wanted]
-    near = sorted((each for one in found.values() for each in one.nearest), key=_miss)[:wanted]
     space = math.prod(len(values) for values in spec.fields.values())
     bounded = sum(one.bounded for one in found.values())
-    return Shortlist(
-        tuple(best), space, bounded, known.made, dict(short), () if best else tuple(near), len(found)
-    )
+    return Shortlist(tuple(best), space, bounded, known.made, dict(short), len(found))
 
 
 def _place(trial: Any, path: str, values: Sequence[Any]) -> int:
@@ -96,7 +93,3 @@ def _settings(spec: PlanSpec) -> set[str]:
 
 def _order(found: Expected) -> tuple[Any, ...]:
     return (*found.rent, -found.margin)
-
-
-def _miss(found: Expected) -> float:
-    return -min(found.rooms.values())

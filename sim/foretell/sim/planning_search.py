@@ -12,21 +12,17 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, product
 from typing import Any
 
-from foretell.sim.objectives import objectives_from_mapping
 from foretell.sim.planning import Expected, Shortlist, expect
 from foretell.sim.planning_bounds import reason_of
 from foretell.sim.planning_demand import demand_of
 from foretell.sim.planning_known import Known
 from foretell.sim.planning_ranked import Ranked, Rent, ranked
-from foretell.sim.planning_replicas import DEARER, Question, Trial
+from foretell.sim.planning_replicas import DEARER, Question, Sizing
 from foretell.sim.planning_space import Arrangement, arrangements
 from foretell.sim.planning_spec import PlanSpec, is_large, plan_spec
 from foretell.sim.scenario import Scenario
-
-_LOOKED = 32
 
 
 def search(
@@ -71,14 +67,12 @@ def enumerated(
     best = sorted(state.kept.values(), key=lambda kept: kept.order)[:wanted]
     state.short[DEARER] += len(state.kept) - len(best)
     size = sum(arrangement.size for arrangement in found)
-    nearest = () if best else tuple(state.nearest(found, pools))
     return Shortlist(
         tuple(kept.expected for kept in best),
         size,
         size - state.tried,
         known.made,
         {reason: many for reason, many in state.short.items() if many},
-        nearest,
     )
 
 
@@ -124,7 +118,6 @@ class _Search:
     progress: Callable[[int], None] | None
     kept: dict[Any, _Kept] = field(default_factory=dict)
     short: Counter[str] = field(default_factory=Counter)
-    missed: list[Expected] = field(default_factory=list)
     seen: int = 0
     tried: int = 0
     dearest: Rent = (math.inf, 2**62)
@@ -142,20 +135,20 @@ class _Search:
 
     def consider(self, arrangement: Arrangement, pools: tuple[Ranked, ...], places: tuple[int, ...]) -> None:
         """Find a layout's cheapest replicas, and keep it if it belongs among the best."""
-        trial = Trial(self.question, arrangement, pools, places)
-        kind = arrangement.kind(trial.layouts)
+        sizing = Sizing(self.question, arrangement, pools, places)
+        kind = arrangement.kind(sizing.layouts)
         mine = self.kept.get(kind)
         ceiling = self.dearest if mine is None else min(mine.expected.rent, self.dearest)
-        if trial.least_rent > ceiling:
+        if sizing.least_rent > ceiling:
             self.short[DEARER] += 1
             return
         self.tried += math.prod(len(pool.space.replicas) for pool in pools)
         self.question.known.figures.clear()
-        reason = self.question.hopeless.get(trial.constants, "")
+        reason = self.question.hopeless.get(sizing.constants, "")
         try:
-            counts = [] if reason else trial.cheapest(ceiling)
-            reason = reason or trial.reason
-            expected = [expect(trial.candidate(each), self.question.known) for each in counts]
+            counts = [] if reason else sizing.cheapest(ceiling)
+            reason = reason or sizing.reason
+            expected = [expect(sizing.candidate(each), self.question.known) for each in counts]
             found = max(expected, key=lambda each: (each.met, each.margin), default=None)
         except ValueError as error:
             self.short[reason_of(str(error))] += 1
@@ -164,8 +157,6 @@ class _Search:
             self.progress(self.question.known.made)
         if found is None or not found.met:
             self.short[reason or _binding(found)] += 1
-            if found is not None and not self.kept:
-                self.missed.append(found)
             return
         kept = _Kept((*found.rent, -found.margin, self.seen), found)
         if mine is not None:
@@ -175,33 +166,6 @@ class _Search:
             rents = sorted(each.expected.rent for each in self.kept.values())
             if len(rents) >= self.wanted:
                 self.dearest = rents[self.wanted - 1]
-
-    def nearest(self, found: Sequence[Arrangement], ranked: Sequence[tuple[Ranked, ...]]) -> list[Expected]:
-        """Where none meets everything: those that miss least, of a layout a kind with some replicas to spare.
-
-        A look at some of what was left out, not a search.
-        """
-        asked = {objective.name for objective in objectives_from_mapping(self.question.scenario.objectives)}
-        told: dict[Any, Expected] = {repr(each.candidate.changes): each for each in self.missed}
-        for arrangement, pools in zip(found, ranked, strict=True):
-            for layouts in islice(product(*(pool.shown(asked) for pool in pools)), _LOOKED):
-                counts = [
-                    max(
-                        n
-                        for n in pool.space.replicas
-                        if n <= max(2 * pool.fewest(layout), pool.space.replicas[0])
-                    )
-                    for pool, layout in zip(pools, layouts, strict=True)
-                ]
-                self.question.known.figures.clear()
-                try:
-                    candidate = arrangement.candidate(
-                        self.question.scenario, self.question.spec, layouts, counts
-                    )
-                    told.setdefault(repr(candidate.changes), expect(candidate, self.question.known))
-                except ValueError:
-                    continue
-        return sorted(told.values(), key=lambda each: -min(each.rooms.values()))[: self.wanted]
 
 
 def _binding(found: Expected | None) -> str:

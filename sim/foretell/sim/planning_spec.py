@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from foretell.sim.comparing_grid import LOADED, fault_of
+from foretell.sim.objectives import FIGURES
+from foretell.sim.planning_rent import pool_rent
 from foretell.sim.presets import EngineSettings
 from foretell.sim.quantities import parse_quantity
 from foretell.sim.scenario import Pool, Scenario
 
 MOST_REPLICAS = 1024
 """As many replicas of a pool are tried where the section does not say."""
+MOST_ASKED = 16_384
+"""So many may be asked for."""
 MOST_LAYOUTS = 1_000_000
 """Layouts of a pool that are gone through; of more, a sample is."""
 MOST_CHASSIS = 10_000
 """Likewise those that differ in what the time of a step depends on: each takes some 20 CPU-ms."""
 SETTINGS = ("max_num_seqs", "max_num_batched_tokens", "gpu_memory_utilization")
 """Fields of an engine that bound its batch and leave the time of a given step alone."""
+_OF_TASKS = (
+    "accuracy",
+    "answered",
+    "query_throughput",
+    "tokens_per_query",
+    "calls_per_query",
+    "cost_per_correct",
+    "energy_per_correct",
+)
+_MOST = 2**31 - 1
 _KEYS = ("fields", "headroom", "spare", "probability")
 _MOST_HEADROOM = 10.0
 
@@ -59,6 +74,11 @@ def plan_spec(scenario: Scenario) -> PlanSpec:
             raise ValueError(f"plan.{key}: unknown field; {_near(str(key), _KEYS)}")
     if not scenario.objectives:
         raise ValueError("objectives: missing; say what the plan must reach, as in {ttft_p99: <= 1 s}")
+    alone = [name for name in _OF_TASKS if name in scenario.objectives]
+    if alone and scenario.workload.task is None:
+        raise ValueError(
+            f"objectives.{alone[0]}: only queries of a task have it; give workload.task, or drop it"
+        )
     given = asked.get("fields", {})
     if not isinstance(given, Mapping):
         raise ValueError(f"plan.fields: {given!r} is not a table of values by field")
@@ -66,11 +86,12 @@ def plan_spec(scenario: Scenario) -> PlanSpec:
     for name, pool in scenario.pools.items():
         if isinstance(pool.replicas, int):
             chosen.setdefault(f"pools.{name}.replicas", range(1, MOST_REPLICAS + 1))
+    _check_prices(scenario, chosen)
     return PlanSpec(
         chosen,
         headroom_share(asked.get("headroom", 0)),
         _whole(asked.get("spare", 0), "plan.spare", 0),
-        parse_quantity(str(asked.get("probability", 0.5)), "share", "plan.probability"),
+        _probability(asked.get("probability", 0.5)),
     )
 
 
@@ -121,14 +142,14 @@ def _values(scenario: Scenario, path: str, values: Any) -> Sequence[Any]:
     where = f"plan.fields.{path}"
     _check_path(scenario, path, where)
     if isinstance(values, Mapping) and {"low", "high"} & set(values):
-        return _range(values, where)
+        return _range(scenario, path, values, where)
     if not isinstance(values, list | tuple) or not values:
         raise ValueError(
             f"{where}: {values!r} is neither a list of values nor a range; "
             "write [1, 2, 4] or {low: 1, high: 4}"
         )
     if is_replicas(path):
-        whole = [_whole(value, f"{where}[{i}]", 1) for i, value in enumerate(values)]
+        whole = [_replicas(value, f"{where}[{i}]") for i, value in enumerate(values)]
         return sorted(set(whole))
     for i, value in enumerate(values):
         if any(type(value) is type(before) and value == before for before in values[:i]):
@@ -153,6 +174,32 @@ def _check_path(scenario: Scenario, path: str, where: str) -> None:
     name = rest[2] if inner else rest[1]
     if name not in known or len(rest) > 2 + inner:
         raise ValueError(f"{where}: unknown field; {_near(rest[-1], known)}")
+    if is_replicas(path) and not isinstance(scenario.pools[rest[0]].replicas, int):
+        raise ValueError(
+            f"{where}: the pool's replicas are groups, which stay as given; give it a number or drop this"
+        )
+
+
+def _check_prices(scenario: Scenario, chosen: Mapping[str, Sequence[Any]]) -> None:
+    """A limit on money needs a price of something in every pool (in any, where the strategy is chosen)."""
+    asked = [name for name in scenario.objectives if FIGURES.get(name, ("", ""))[1] in ("money", "rent")]
+    unknown = [name for name in scenario.pools if not _has_price(scenario, name, chosen)]
+    choice = any(path.split(".")[0] == "strategy" for path in chosen)
+    if asked and unknown and (not choice or len(unknown) == len(scenario.pools)):
+        raise ValueError(
+            f"objectives.{asked[0]}: no hardware of pools.{unknown[0]} has a price; "
+            f"give pools.{unknown[0]}.price_usd_per_h"
+        )
+
+
+def _has_price(scenario: Scenario, name: str, chosen: Mapping[str, Sequence[Any]]) -> bool:
+    pool = scenario.pools[name]
+    prices = chosen.get(f"pools.{name}.price_usd_per_h", (pool.price_usd_per_h,))
+    if any(price is not None for price in prices):
+        return True
+    hardware = chosen.get(f"pools.{name}.hardware", (pool.hardware,))
+    rents = (pool_rent(replace(pool, hardware=each, price_usd_per_h=None)) for each in hardware)
+    return any(math.isfinite(usd) for usd in rents)
 
 
 def _check_value(scenario: Scenario, path: str, value: Any, where: str) -> None:
@@ -168,7 +215,7 @@ def _check_value(scenario: Scenario, path: str, value: Any, where: str) -> None:
         raise ValueError(f"{where}: {fault_of(parts[2], value)}")
 
 
-def _range(values: Mapping[str, Any], where: str) -> range:
+def _range(scenario: Scenario, path: str, values: Mapping[str, Any], where: str) -> range:
     for key in values:
         if key not in ("low", "high"):
             raise ValueError(f"{where}.{key}: unknown field; known: low, high")
@@ -178,7 +225,33 @@ def _range(values: Mapping[str, Any], where: str) -> range:
     low, high = (_whole(values[key], f"{where}.{key}", 1) for key in ("low", "high"))
     if high < low:
         raise ValueError(f"{where}.high: {high} is below low {low}")
+    for key, value in (("low", low), ("high", high)):
+        if is_replicas(path):
+            _replicas(value, f"{where}.{key}")
+        elif value > _MOST:
+            raise ValueError(f"{where}.{key}: {value} is more than {_MOST}")
+        else:
+            _check_value(scenario, path, value, f"{where}.{key}")
     return range(low, high + 1)
+
+
+def _replicas(value: Any, where: str) -> int:
+    count = _whole(value, where, 1)
+    if count > MOST_ASKED:
+        raise ValueError(
+            f"{where}: {count} is more than {MOST_ASKED:,} replicas; past that see docs/mean_field.md"
+        )
+    return count
+
+
+def _probability(value: Any) -> float:
+    share = parse_quantity(str(value), "share", "plan.probability")
+    if share >= 1:
+        raise ValueError(
+            f"plan.probability: {value} is never reached, as some doubt stays after any number of "
+            "replications; give less, as in 95 %"
+        )
+    return share
 
 
 def _whole(value: Any, where: str, least: int) -> int:

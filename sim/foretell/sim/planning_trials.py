@@ -7,14 +7,14 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from foretell.models.hardware import load_hardware
 from foretell.sim.bounds import BOUNDS
 from foretell.sim.forecasting import Forecast, Verdict, forecast
 from foretell.sim.intervals import Estimate
 from foretell.sim.objectives import Objective, objectives_from_mapping
 from foretell.sim.planning import figures_of
 from foretell.sim.planning_known import Known
-from foretell.sim.scenario import Pool, Scenario
+from foretell.sim.planning_rent import rent
+from foretell.sim.scenario import Scenario
 
 HOPELESS_LOAD = 1.05
 """Share of the closed form's capacity from which on nothing is simulated: that capacity is good to 5 %, and a
@@ -147,31 +147,6 @@ def room_of(objective: Objective, value: float) -> float:
         return 0.0 if objective.met(value) else -math.inf
     off = 1 - value / objective.limit
     return off if objective.direction == "<=" else -off
-
-
-def rent(scenario: Scenario) -> float:
-    """USD an hour of all accelerators, infinite where a price is not known."""
-    return sum(pool_rent(pool) for pool in scenario.pools.values())
-
-
-def pool_rent(pool: Pool) -> float:
-    """USD an hour of a pool's accelerators, infinite where a price is not known."""
-    total = 0.0
-    for group in pool.groups:
-        price = pool.price_usd_per_h
-        if price is None and group.hardware is not None:
-            price = load_hardware(group.hardware).accelerator.price_usd_per_h
-        if price is None:
-            return math.inf
-        sizes = (group.tensor_parallel_size, group.pipeline_parallel_size, group.data_parallel_size)
-        total += group.count * math.prod(size or 1 for size in sizes) * price
-    return total
-
-
-def most_usd_per_h(scenario: Scenario) -> float:
-    """The budget, infinite without one."""
-    limits = (o.limit for o in objectives_from_mapping(scenario.objectives) if o.key == "usd_per_h")
-    return min(limits, default=math.inf)
 
 
 def _dearer(scenario: Scenario) -> Trial | None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from foretell.sim.forecasting import deployed
-from foretell.sim.planning import Candidate, Expected, Shortlist, conditions
+from foretell.sim.objectives import objectives_from_mapping
+from foretell.sim.planning import Candidate, Expected, Shortlist, conditions, left_out
 from foretell.sim.planning_headroom import Headroom, headroom_of
 from foretell.sim.planning_nearest import nearest_of
 from foretell.sim.planning_spec import PlanSpec, plan_spec
@@ -162,7 +163,10 @@ def plan(
     if progress is not None:
         progress("searching", 0)
     shortlist = search(scenario, wanted=max(_WANTED, 2 * finalists))
-    proposed = shortlist.best or nearest_of(scenario, spec, finalists)
+    proposed = shortlist.best
+    if not proposed:
+        proposed, made = nearest_of(scenario, spec, finalists)
+        shortlist = replace(shortlist, analysed=shortlist.analysed + made)
 
     def told(what: str) -> None:
         if progress is not None:
@@ -195,7 +199,7 @@ def plan(
         tuple(others),
         shortlist,
         trials.count,
-        tuple(_notes(told_of, shortlist)),
+        tuple(_notes(scenario, spec, told_of, shortlist)),
     )
 
 
@@ -257,7 +261,15 @@ def _mean_context(scenario: Scenario) -> float:
     return float((law.prompt + law.output / 2).mean())
 
 
-def _notes(finalists: tuple[Finalist, ...], shortlist: Shortlist) -> Iterator[str]:
+def _notes(
+    scenario: Scenario, spec: PlanSpec, finalists: tuple[Finalist, ...], shortlist: Shortlist
+) -> Iterator[str]:
+    if finalists and scenario.replications == 1 and spec.probability > 0:
+        asked = f"{100 * spec.probability:.6g} %"
+        yield f"one replication: no chance is known, so {asked} was not asked for; give more"
+    for objective in objectives_from_mapping(scenario.objectives):
+        if any(left_out(objective, each.expected.figures) for each in finalists):
+            yield f"{objective.name}: has no closed form; only the finalists' simulations judge it"
     if not shortlist.best and any(f.met for f in finalists):
         yield "by the closed form nothing meets every objective; the simulation found that this does"
     first = next((f for f in finalists if f.met), finalists[0] if finalists else None)

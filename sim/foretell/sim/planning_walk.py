@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from foretell.sim.planning import Candidate, PlanSpec, accelerators_of, conditions
-from foretell.sim.planning_trials import Trial, Trials, most_usd_per_h, rent
+from foretell.sim.planning import Candidate, PlanSpec, conditions
+from foretell.sim.planning_rent import accelerators_of, most_usd_per_h, rent
+from foretell.sim.planning_trials import Trial, Trials
 
 Cost = tuple[float, int]
 """Rent [USD/h], and accelerators where that is alike or unknown."""
@@ -80,9 +81,10 @@ class Settled:
 def settle(candidate: Candidate, spec: PlanSpec, trials: Trials, ceiling: Cost | None = None) -> Settled:
     """Walk to the least replicas of a layout that hold in simulation.
 
-    Up one at a time while it does not hold, of several pools the one that helps most; then down while one
-    fewer of some pool still holds. Up it ends at the plan's most replicas, at a budget, where the cost is
-    not below `ceiling`, or further from the start than any closed form is off.
+    Up one at a time while it does not hold, of several pools the one that helps most; then down in steps
+    that double while they hold and are halved after, until one fewer of no pool holds. Up it ends at the
+    plan's most replicas, at a budget, where the cost is not below `ceiling`, or further from the start than
+    any closed form is off.
     """
     start = sum(counts_of(candidate).values())
     here = checked(candidate, trials)
@@ -99,13 +101,14 @@ def settle(candidate: Candidate, spec: PlanSpec, trials: Trials, ceiling: Cost |
         failed[label_of(here.candidate)] = here
         found = [checked(each, trials) for each in higher]
         here = min(found, key=lambda each: (not each.met, *(each.cost if each.met else (-each.room, 0))))
-    while here.met:
-        lower = [checked(each, trials) for each in neighbours(here.candidate, spec, -1)]
+    step, held = 1, True
+    while here.met and step:
+        lower = [checked(each, trials) for each in neighbours(here.candidate, spec, -1, step)]
         failed |= {label_of(each.candidate): each for each in lower if not each.met}
         holding = [each for each in lower if each.met]
-        if not holding:
-            break
-        here = min(holding, key=lambda each: each.cost)
+        here = min(holding, key=lambda each: each.cost, default=here)
+        held = held and bool(holding)
+        step = 2 * step if held else step if holding else step // 2
     moved = sum(counts_of(here.candidate).values()) - start
     return Settled(here, tuple(failed.values()), moved)
 
@@ -141,14 +144,17 @@ def label_of(candidate: Candidate) -> str:
     return ", ".join(f"{count} × {name}" for name, count in counts_of(candidate).items())
 
 
-def neighbours(candidate: Candidate, spec: PlanSpec, way: int) -> Iterator[Candidate]:
-    """The candidates with the next fewer (way −1) or more (1) replicas of one pool that the plan allows."""
+def neighbours(candidate: Candidate, spec: PlanSpec, way: int, step: int = 1) -> Iterator[Candidate]:
+    """The candidates with the next fewer (way −1) or more (1) replicas of one pool that the plan allows.
+
+    So many steps further, or as far as they go.
+    """
     for name, count in counts_of(candidate).items():
         path = f"pools.{name}.replicas"
         allowed: Sequence[int] = spec.fields.get(path, (count,))
-        beyond = [n for n in allowed if (n - count) * way > 0]
+        beyond = sorted((n for n in allowed if (n - count) * way > 0), reverse=way < 0)
         if beyond:
-            yield with_replicas(candidate, name, min(beyond, key=lambda n: abs(n - count)))
+            yield with_replicas(candidate, name, beyond[min(step, len(beyond)) - 1])
 
 
 def with_replicas(candidate: Candidate, name: str, count: int) -> Candidate:

@@ -14,6 +14,7 @@ from foretell.sim.cli.tables import chance, percent
 from foretell.sim.objectives import Objective, objectives_from_mapping
 from foretell.sim.planning import Candidate, Expected
 from foretell.sim.planning_binds import binding
+from foretell.sim.planning_rent import group_accelerators, pool_accelerators
 from foretell.sim.planning_spec import is_replicas
 from foretell.sim.planning_trials import Trial
 from foretell.sim.planning_verify import Finalist, Plan
@@ -63,9 +64,9 @@ def layout(candidate: Candidate) -> str:
 def _amount(pool: Pool, hardware: str) -> list[str]:
     """Accelerators in all, and replicas."""
     if not isinstance(pool.replicas, int):
-        return [hardware]
-    each = pool.tensor_parallel_size * pool.pipeline_parallel_size * pool.data_parallel_size
-    return [f"{pool.replicas * each} × {hardware}: {_replicas(pool.replicas)}"]
+        groups = (f"{group_accelerators(group)} × {group.hardware or hardware}" for group in pool.groups)
+        return [" + ".join(groups)]
+    return [f"{pool_accelerators(pool)} × {hardware}: {_replicas(pool.replicas)}"]
 
 
 def _replicas(count: int) -> str:
@@ -217,6 +218,10 @@ def _search(plan: Plan) -> Iterator[str]:
         f"Of {search.space:,} candidates {search.bounded:,} were dropped by bounds, {search.analysed:,} "
         f"forecast in closed form; {plan.simulated} simulations verified the finalists"
     )
+    if search.sampled:
+        yield (
+            f"Too many layouts to go through: {search.sampled:,} were drawn (Optuna); cheaper ones may exist"
+        )
     dropped = ", ".join(
         f"{count:,} {_DROPPED.get(reason, reason)}" for reason, count in search.short.items() if count
     )
