@@ -99,6 +99,11 @@ def test_one_replication_knows_no_chance() -> None:
     assert "one replication: no chance is known, so 50 % was not asked for; give more" in found.notes
 
 
+def test_certainty_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^plan.probability: 100 % is never reached"):
+        plan(small({"tpot_p99": "<= 40 ms"}, plan={"probability": 1}))
+
+
 def test_groups_are_told_by_their_accelerators() -> None:
     groups = [{"count": 1, "tensor_parallel_size": 2}, {"count": 2, "hardware": "l40s"}]
     asked = small({"tpot_p99": "<= 40 ms"}, {})
@@ -156,8 +161,6 @@ def test_replicas_in_groups_are_not_chosen() -> None:
             {"objectives": {"accuracy": ">= 80 %"}},
             "objectives.accuracy: only queries of a task have it; give workload.task, or drop it",
         ),
-        ({"plan": {"probability": "100 %"}}, "plan.probability: 100 % is never reached"),
-        ({"plan": {"probability": 1}}, "plan.probability: 1 is never reached"),
         (
             {
                 "objectives": {"budget": "<= 9 usd/h"},

@@ -91,7 +91,7 @@ def plan_spec(scenario: Scenario) -> PlanSpec:
         chosen,
         headroom_share(asked.get("headroom", 0)),
         _whole(asked.get("spare", 0), "plan.spare", 0),
-        _probability(asked.get("probability", 0.5)),
+        parse_quantity(str(asked.get("probability", 0.5)), "share", "plan.probability"),
     )
 
 
@@ -242,16 +242,6 @@ def _replicas(value: Any, where: str) -> int:
             f"{where}: {count} is more than {MOST_ASKED:,} replicas; past that see docs/mean_field.md"
         )
     return count
-
-
-def _probability(value: Any) -> float:
-    share = parse_quantity(str(value), "share", "plan.probability")
-    if share >= 1:
-        raise ValueError(
-            f"plan.probability: {value} is never reached, as some doubt stays after any number of "
-            "replications; give less, as in 95 %"
-        )
-    return share
 
 
 def _whole(value: Any, where: str, least: int) -> int:

@@ -160,6 +160,11 @@ def plan(
     from foretell.sim.planning_search import search
 
     spec = plan_spec(scenario)
+    if spec.probability >= 1:  # here, as a sensitivity may lay another over the section's
+        raise ValueError(
+            f"plan.probability: {100 * spec.probability:g} % is never reached, as some doubt stays after any "
+            "number of replications; give less, as in 95 %"
+        )
     if progress is not None:
         progress("searching", 0)
     shortlist = search(scenario, wanted=max(_WANTED, 2 * finalists))
