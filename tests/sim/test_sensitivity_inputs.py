@@ -15,7 +15,8 @@ from foretell.models.architecture import load_architecture
 from foretell.models.hardware import load_hardware
 from foretell.models.roofline import RooflineCost, roofline_cost
 from foretell.sim import Scenario
-from foretell.sim.scaled_cost import BOUNDS, ScaledCost
+from foretell.sim.bounds import BOUNDS
+from foretell.sim.scaled_cost import ScaledCost
 from foretell.sim.sensitivity_case import Case, case_of
 from foretell.sim.sensitivity_inputs import Input, inputs_of
 
