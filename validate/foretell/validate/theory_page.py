@@ -18,7 +18,7 @@ _READ = (
     "times the limit. A full line is round errors beyond the limit wherever in its 95 % interval the "
     "simulated figure really is, a dashed one round those that may be. Loads are shares of the simulated "
     "capacity; right of the line nothing is asked. Unwarned are errors beyond the limit where the forecast's "
-    "notes say nothing of its validity."
+    "notes say nothing of its validity, needless such notes where the figure is within."
 )
 _HOW = (
     "Each case is a scenario, simulated by foretell's engines in independent replications of which the first "
