@@ -19,7 +19,7 @@ from foretell.sim.closed_form import forecast_closed_form
 from foretell.sim.deployment import deploy
 from foretell.sim.forecasting import METHOD, seeds
 from foretell.sim.uncertain import drawn_part
-from places import ROOT
+from places import example
 
 MODELLED = {"model": "llama-3.1-8b", "hardware": "h100-sxm", "operator_times": "curves"}
 KNOWN = {"step_cost": "affine:0.006,2e-5,2e-5,2e-8,1e-10", "engine": {"num_gpu_blocks": 50_000}}
@@ -158,7 +158,7 @@ def test_a_price_that_nobody_knows_is_told_so() -> None:
 
 
 def test_a_task_has_accuracy_and_intervals() -> None:
-    found = forecast_closed_form(Scenario.load(ROOT / "examples" / "strategies.yaml"), draws=3)
+    found = forecast_closed_form(Scenario.load(example("strategies.yaml")), draws=3)
     right = found.summary["accuracy"]
     assert 0 < right.low < right.value < right.high <= 1
     assert found.mean_tokens is None
@@ -166,7 +166,7 @@ def test_a_task_has_accuracy_and_intervals() -> None:
 
 
 def test_it_takes_a_fraction_of_a_second() -> None:
-    asked = Scenario.load(ROOT / "examples" / "chat.yaml")
+    asked = Scenario.load(example("chat.yaml"))
     forecast_closed_form(asked, draws=1)
     begun = time.process_time()
     forecast_closed_form(asked)
@@ -175,7 +175,7 @@ def test_it_takes_a_fraction_of_a_second() -> None:
 
 
 def test_the_command_says_which_method_it_used(tmp_path: Any) -> None:
-    file, out = str(ROOT / "examples" / "chat.yaml"), tmp_path / "out.json"
+    file, out = str(example("chat.yaml")), tmp_path / "out.json"
     shown = foretell("forecast", file, "--method", "closed_form", "--json", str(out))
     assert shown.exit_code == 0, shown.output
     assert "Closed form: continuous batching" in shown.output
@@ -192,7 +192,7 @@ def test_the_command_says_which_method_it_used(tmp_path: Any) -> None:
 @pytest.mark.parametrize("flags", [("--output", "there"), ("--processes", "2")])
 def test_flags_of_runs_are_refused(flags: tuple[str, str], tmp_path: Any, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    refused = foretell("forecast", str(ROOT / "examples" / "chat.yaml"), "--method", "closed_form", *flags)
+    refused = foretell("forecast", str(example("chat.yaml")), "--method", "closed_form", *flags)
     assert refused.exit_code == 2
     assert f"{flags[0]}: a closed form" in refused.output
     assert not list(tmp_path.iterdir())

@@ -14,7 +14,7 @@ from foretell.sim import Scenario, forecast
 from foretell.sim.cli import main
 from foretell.sim.cli.plan import planned
 from foretell.sim.planning_spec import plan_spec
-from places import ROOT
+from places import example
 
 SCENARIO = """
 workload:
@@ -129,7 +129,7 @@ def test_a_scenario_without_a_plan_is_refused(file: Path, tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_the_example_of_the_readme_takes_thirty_seconds_at_most() -> None:
     start = time.process_time()
-    done = cli(ROOT / "examples" / "fleet.yaml", "--processes", "1")
+    done = cli(example("fleet.yaml"), "--processes", "1")
     spent = time.process_time() - start
     print(f"foretell plan examples/fleet.yaml: {spent:.1f} CPU-s")
     assert done.exit_code == 0, done.output

@@ -16,7 +16,7 @@ from foretell.sim.analytic import analyse
 from foretell.sim.cli import main
 from foretell.sim.objectives import objective_from_flag, room
 from foretell.sim.sensitivity import sensitivity
-from places import ROOT
+from places import example
 
 COST = [0.006, 2e-5, 2e-5, 2e-8, 1e-10]
 MODELLED = {"model": "llama-3.1-8b", "hardware": "h100-sxm", "operator_times": "curves", "replicas": 4}
@@ -228,7 +228,7 @@ def test_it_takes_seconds() -> None:
 
 
 def test_the_command(tmp_path: Path) -> None:
-    file, out = str(ROOT / "examples" / "chat.yaml"), tmp_path / "out.json"
+    file, out = str(example("chat.yaml")), tmp_path / "out.json"
     shown = foretell("sensitivity", file, "--input", "price", "--input", "step_time", "--json", str(out))
     assert shown.exit_code == 0, shown.output
     assert "Step times" in shown.output

@@ -20,7 +20,7 @@ from foretell.sim import Scenario
 from foretell.sim.forecasting import deployed
 from foretell.sim.presets import EngineSettings, engine_config, resolve_settings
 from foretell.sim.vllm_command import ServeCommand, serve_commands
-from places import ROOT
+from places import example
 
 PYTHONS = [path for path in os.environ.get("FORETELL_VLLM_PYTHON", "").split(os.pathsep) if path]
 CHAT = {"model": "llama-3.1-8b", "hardware": "h100-sxm"}
@@ -170,7 +170,7 @@ def test_ranks_of_experts() -> None:
 
 
 def test_prefill_and_decode_apart() -> None:
-    prefill, decode = commands(Scenario.load(ROOT / "examples" / "disaggregated.yaml"))
+    prefill, decode = commands(Scenario.load(example("disaggregated.yaml")))
     for command, role in ((prefill, "kv_producer"), (decode, "kv_consumer")):
         told = json.loads(read_back(command.line)["kv_transfer_config"])
         assert told == {"kv_connector": "NixlConnector", "kv_role": role}
@@ -203,8 +203,8 @@ def test_vllms_own_parser_takes_the_lines(python: str) -> None:
         line(engine=engine, quantization="fp8", kv_cache_dtype="fp8", tensor_parallel_size=2),
         line(engine={"enforce_eager": True, "num_gpu_blocks": 9000, "scheduling_policy": "priority"}),
         line(engine={"gpu_memory_utilization": 0.85, "max_num_batched_tokens": 4096}, hardware="h200"),
-        *(c.line for c in commands(Scenario.load(ROOT / "examples" / "disaggregated.yaml"))),
-        *(c.line for c in commands(Scenario.load(ROOT / "examples" / "moe.yaml"))),
+        *(c.line for c in commands(Scenario.load(example("disaggregated.yaml")))),
+        *(c.line for c in commands(Scenario.load(example("moe.yaml")))),
     ]
     ours = [read_back(text) for text in lines]
     names = sorted({name for row in ours for name in row} - {"model", "kv_transfer_config"})
