@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from foretell.sim import Scenario
 from foretell.sim.analytic import analyse
 from foretell.sim.cli import main
-from foretell.sim.objectives import objective_from_flag, room
+from foretell.sim.objectives import objective_from_flag, room_of
 from foretell.sim.sensitivity import sensitivity
 from places import example
 
@@ -155,14 +155,14 @@ def test_money_has_limits_that_replicas_do_not_help() -> None:
 
 def test_room_by_hand() -> None:
     most, least = objective_from_flag("ttft:p99:2s"), objective_from_flag("goodput:4/s")
-    assert room(most, 1.5) == 0.25
-    assert room(most, 3.0) == -0.5
-    assert room(least, 5.0) == 0.25
-    assert room(least, 3.0) == -0.25
-    assert room(most, math.inf) == room(most, math.nan) == room(least, math.nan) == -math.inf
+    assert room_of(most, 1.5) == 0.25
+    assert room_of(most, 3.0) == -0.5
+    assert room_of(least, 5.0) == 0.25
+    assert room_of(least, 3.0) == -0.25
+    assert room_of(most, math.inf) == room_of(most, math.nan) == room_of(least, math.nan) == -math.inf
     none = objective_from_flag("preemptions:0")
-    assert room(none, 0.0) == 0.0
-    assert room(none, 1.0) == -math.inf
+    assert room_of(none, 0.0) == 0.0
+    assert room_of(none, 1.0) == -math.inf
 
 
 @pytest.mark.parametrize(

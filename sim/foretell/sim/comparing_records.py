@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from foretell.sim.comparing import Compared, Comparison, difference
-from foretell.sim.forecast_json import tool_version
+from foretell.sim.forecast_json import finite, tool_version
 from foretell.sim.intervals import LEVEL, Estimate
 
 SCHEMA_VERSION = 1
@@ -70,9 +70,9 @@ def outcome_dict(cell: Compared) -> dict[str, Any]:
                 "name": v.objective.name,
                 "direction": v.objective.direction,
                 "limit": v.objective.limit,
-                "value": _clean(v.value),
+                "value": finite(v.value),
                 "met": v.met,
-                "probability": _clean(v.probability),
+                "probability": finite(v.probability),
             }
             for v in cell.verdicts
         ],
@@ -103,8 +103,4 @@ def _shown(value: float) -> str:
 
 
 def _interval(found: Estimate) -> dict[str, float | None]:
-    return {"value": _clean(found.value), "low": _clean(found.low), "high": _clean(found.high)}
-
-
-def _clean(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return {"value": finite(found.value), "low": finite(found.low), "high": finite(found.high)}

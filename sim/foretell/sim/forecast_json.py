@@ -145,6 +145,11 @@ def _lists(forecast: Forecast) -> dict[str, Any]:
     }
 
 
+def finite(value: float) -> float | None:
+    """A figure as JSON knows it: None for what is not finite."""
+    return value if math.isfinite(value) else None
+
+
 def _clean(value: float) -> float | int | None:
     if not math.isfinite(value):
         return None

@@ -159,7 +159,7 @@ def limits_for(objectives: Sequence[Objective], goodput: Mapping[str, str]) -> d
     return limits
 
 
-def room(objective: Objective, value: float) -> float:
+def room_of(objective: Objective, value: float) -> float:
     """Room of a value to its limit, as a share of that; < 0 where it is missed, −inf where there is none."""
     if math.isnan(value):
         return -math.inf

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from foretell.sim.forecasting import why_missing
-from foretell.sim.objectives import FIGURES, Objective, objectives_from_mapping
+from foretell.sim.objectives import FIGURES, Objective, objectives_from_mapping, room_of
 from foretell.sim.planning_known import Forecast, Known
 from foretell.sim.planning_rent import accelerators_of
 from foretell.sim.planning_spec import PlanSpec, plan_spec
@@ -199,18 +199,8 @@ def judged(
         if not objective.met(value) and not (load >= 1 and not math.isfinite(value)):
             why = why_missing(objective.key, figures)
             missed.append(f"{objective}: {why or objective.show(value)}")
-        rooms[objective.name] = _room(objective, value)
+        rooms[objective.name] = max(room_of(objective, value), -1.0)
     return missed, rooms
-
-
-def _room(objective: Objective, value: float) -> float:
-    """Room to the limit as a share of it, -1 at worst."""
-    if math.isnan(value):
-        return -1.0
-    if objective.limit == 0:
-        return 0.0 if objective.met(value) else -1.0
-    off = (objective.limit - value) / objective.limit
-    return max(off if objective.direction == "<=" else -off, -1.0)
 
 
 def _without(pool: Pool, lost: int) -> Iterator[Pool | None]:

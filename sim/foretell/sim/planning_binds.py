@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from foretell.sim.objectives import room_of
 from foretell.sim.planning import MONEY
-from foretell.sim.planning_trials import Trial, room_of
+from foretell.sim.planning_trials import Trial
 
 FULL = 0.7
 """Mean share of a limit of the engine from which on it is said to bind: its peaks reach it then."""

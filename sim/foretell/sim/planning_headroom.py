@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from foretell.sim.intervals import Estimate
-from foretell.sim.objectives import objectives_from_mapping
+from foretell.sim.objectives import objectives_from_mapping, room_of
 from foretell.sim.planning import busier
-from foretell.sim.planning_trials import Trial, Trials, room_of
+from foretell.sim.planning_trials import Trial, Trials
 from foretell.sim.scenario import Scenario
 
 MOST = 4.0

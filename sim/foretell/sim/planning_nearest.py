@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, product
 
-from foretell.sim.objectives import objectives_from_mapping
+from foretell.sim.objectives import objectives_from_mapping, room_of
 from foretell.sim.planning import Candidate, Expected, expect, left_out
 from foretell.sim.planning_known import Known
 from foretell.sim.planning_rent import most_usd_per_h, pool_rent
 from foretell.sim.planning_space import arrangements
 from foretell.sim.planning_spec import PlanSpec, is_large, is_replicas
-from foretell.sim.planning_trials import room_of
 from foretell.sim.scenario import Scenario
 
 _LOOKED_AT = 64

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from foretell.sim.forecast_json import tool_version
+from foretell.sim.forecast_json import finite, tool_version
 from foretell.sim.intervals import LEVEL
 from foretell.sim.planning import Expected
 from foretell.sim.planning_binds import binding
@@ -55,9 +54,9 @@ def _finalist(one: Finalist) -> dict[str, Any]:
     headroom = one.headroom
     return {
         **_checked(one.checked),
-        "probability": _clean(one.checked.probability),
+        "probability": finite(one.checked.probability),
         "figures": {
-            name: {"value": _clean(e.value), "low": _clean(e.low), "high": _clean(e.high)}
+            name: {"value": finite(e.value), "low": finite(e.low), "high": finite(e.high)}
             for name, e in one.trial.summary.items()
         },
         "objectives": _objectives(one.trial),
@@ -74,7 +73,7 @@ def _finalist(one: Finalist) -> dict[str, Any]:
 def _checked(found: Checked) -> dict[str, Any]:
     return {
         "changes": dict(found.candidate.changes),
-        "usd_per_h": _clean(found.usd_per_h),
+        "usd_per_h": finite(found.usd_per_h),
         "accelerators": accelerators_of(found.candidate.scenario),
         "met": found.met,
         "missed": list(found.missed),
@@ -85,8 +84,8 @@ def _checked(found: Checked) -> dict[str, Any]:
 def _trial(trial: Trial) -> dict[str, Any]:
     return {
         "met": trial.met,
-        "probability": _clean(trial.probability),
-        "room": _clean(trial.room),
+        "probability": finite(trial.probability),
+        "room": finite(trial.room),
         "missed": list(trial.missed),
         "replications": trial.runs,
         "use": _cleaned(trial.use),
@@ -99,9 +98,9 @@ def _objectives(trial: Trial) -> list[dict[str, Any]]:
             "name": v.objective.name,
             "direction": v.objective.direction,
             "limit": v.objective.limit,
-            "value": _clean(v.value),
+            "value": finite(v.value),
             "met": v.met,
-            "probability": _clean(v.probability),
+            "probability": finite(v.probability),
         }
         for v in trial.verdicts
     ]
@@ -110,7 +109,7 @@ def _objectives(trial: Trial) -> list[dict[str, Any]]:
 def _expected(expected: Expected) -> dict[str, Any]:
     return {
         "changes": dict(expected.candidate.changes),
-        "usd_per_h": _clean(expected.usd_per_h),
+        "usd_per_h": finite(expected.usd_per_h),
         "met": expected.met,
         "missed": list(expected.missed),
         "figures": _cleaned(expected.figures),
@@ -120,8 +119,4 @@ def _expected(expected: Expected) -> dict[str, Any]:
 
 
 def _cleaned(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: _clean(v) if isinstance(v, float) else v for k, v in values.items()}
-
-
-def _clean(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return {k: finite(v) if isinstance(v, float) else v for k, v in values.items()}

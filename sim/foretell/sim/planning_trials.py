@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from foretell.sim.bounds import BOUNDS
 from foretell.sim.forecasting import Forecast, Verdict, forecast
 from foretell.sim.intervals import Estimate
-from foretell.sim.objectives import Objective, objectives_from_mapping
+from foretell.sim.objectives import objectives_from_mapping, room_of
 from foretell.sim.planning import figures_of
 from foretell.sim.planning_known import Known
 from foretell.sim.planning_rent import rent
@@ -137,16 +137,6 @@ class Trials:
             {**_use(found), "load": load},
             found.scenario.replications,
         )
-
-
-def room_of(objective: Objective, value: float) -> float:
-    """Room of a value to its limit as a share of that, below 0 beyond it; minus infinity without a value."""
-    if math.isnan(value):
-        return -math.inf
-    if objective.limit == 0:
-        return 0.0 if objective.met(value) else -math.inf
-    off = 1 - value / objective.limit
-    return off if objective.direction == "<=" else -off
 
 
 def _dearer(scenario: Scenario) -> Trial | None:

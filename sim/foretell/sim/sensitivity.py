@@ -15,7 +15,7 @@ from typing import Any
 
 from foretell.sim.forecasting import why_missing
 from foretell.sim.intervals import LEVEL
-from foretell.sim.objectives import Objective, limits_for, objectives_from_mapping, room
+from foretell.sim.objectives import Objective, limits_for, objectives_from_mapping, room_of
 from foretell.sim.scenario import Scenario
 from foretell.sim.sensitivity_case import Case, case_of
 from foretell.sim.sensitivity_inputs import Input, inputs_of
@@ -188,7 +188,7 @@ def _chosen(known: Sequence[Input], names: Sequence[str] | None) -> list[Input]:
 
 def _at(case: Case, terms: Terms, factor: float, start: Replicas) -> At:
     figures = figures_of(case)
-    margins = {o.name: room(o, figures.get(o.key, math.nan)) for o in terms.objectives}
+    margins = {o.name: room_of(o, figures.get(o.key, math.nan)) for o in terms.objectives}
     replicas = needed(case, terms, start)
     if replicas is not None and not terms.affordable(case.with_replicas(replicas)):
         replicas = None

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
-from foretell.sim.forecast_json import SCHEMA_VERSION, tool_version
+from foretell.sim.forecast_json import SCHEMA_VERSION, finite, tool_version
 
 if TYPE_CHECKING:
     from foretell.sim.sensitivity import At, Sensitivity, Swing
@@ -43,9 +42,9 @@ def _swing(swing: Swing) -> dict[str, Any]:
         "log_error": swing.log_error,
         "log_error_assumed": swing.assumed,
         "knowing": {
-            "worth_usd_per_h": _finite(worth.usd_per_h),
-            "today_usd_per_h": _finite(worth.today_usd_per_h),
-            "informed_usd_per_h": _finite(worth.informed_usd_per_h),
+            "worth_usd_per_h": finite(worth.usd_per_h),
+            "today_usd_per_h": finite(worth.today_usd_per_h),
+            "informed_usd_per_h": finite(worth.informed_usd_per_h),
             "chance": worth.chance,
         },
     }
@@ -55,12 +54,8 @@ def _at(at: At) -> dict[str, Any]:
     return {
         "factor": at.factor,
         "met": at.met,
-        "margins": {name: _finite(room) for name, room in at.margins.items()},
+        "margins": {name: finite(room) for name, room in at.margins.items()},
         "replicas_needed": None if at.replicas is None else list(at.replicas),
-        "usd_per_h_needed": _finite(at.usd_per_h),
-        "figures": {name: _finite(value) for name, value in at.figures.items()},
+        "usd_per_h_needed": finite(at.usd_per_h),
+        "figures": {name: finite(value) for name, value in at.figures.items()},
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
