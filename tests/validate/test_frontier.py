@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foretell.validate.charts import legend
+from foretell.sim.report.svg import legend
 from foretell.validate.cli import plain
 from foretell.validate.evidence_frontier import frontier as section
 from foretell.validate.frontier import gaps, on_frontier, operating_point, resampled, steepness

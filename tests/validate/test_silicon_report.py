@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from foretell.validate.charts import Points, boxes, legend, scatter
+from foretell.sim.report.svg import legend
+from foretell.validate.charts import Points, boxes, scatter
 from foretell.validate.report import summarise
 from foretell.validate.silicon_report import render, show_asked
 from foretell.validate.silicon_tables import show_silicon

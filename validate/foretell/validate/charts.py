@@ -14,21 +14,11 @@ from html import escape
 import numpy as np
 import numpy.typing as npt
 
+from foretell.sim.report.svg import COLOURS, decades, marker, svg
+
 Array = npt.NDArray[np.float64]
 _WIDTH, _HEIGHT = 460, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 12, 12, 46
-_MARKERS: tuple[Callable[[float, float], str], ...] = (  # paths round a point
-    lambda x, y: f"M{x - 2.6:.1f} {y:.1f}a2.6 2.6 0 1 0 5.2 0a2.6 2.6 0 1 0-5.2 0",
-    lambda x, y: f"M{x - 2.4:.1f} {y - 2.4:.1f}h4.8v4.8h-4.8z",
-    lambda x, y: f"M{x:.1f} {y - 3.2:.1f}l3.2 5.6h-6.4z",
-    lambda x, y: f"M{x:.1f} {y - 3.4:.1f}l3.4 3.4l-3.4 3.4l-3.4-3.4z",
-    lambda x, y: f"M{x:.1f} {y + 3.2:.1f}l3.2-5.6h-6.4z",
-    lambda x, y: f"M{x - 1:.1f} {y - 3.2:.1f}h2v2.2h2.2v2h-2.2v2.2h-2v-2.2h-2.2v-2h2.2z",
-    lambda x, y: f"M{x - 3.6:.1f} {y - 1.6:.1f}h7.2v3.2h-7.2z",
-    lambda x, y: f"M{x - 1.6:.1f} {y - 3.6:.1f}h3.2v7.2h-3.2z",
-)
-COLOURS = 8
-"""CSS variables --c0, --c1, ... that a page must define."""
 DRAWN = 5000
 """Points of a chart that are drawn at most, if nothing else is said."""
 
@@ -63,7 +53,7 @@ def scatter(
 
     ends = 10**low, 10**high
     parts = []
-    for tick in _decades(low, high):
+    for tick in decades(low, high):
         x, y, text = across(tick), up(tick), _short(tick, unit)
         parts.append(
             f'<path class="grid" d="M{x:.1f} {_TOP}V{_HEIGHT - _BOTTOM}M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}"/>'
@@ -91,7 +81,7 @@ def scatter(
         f"{count} points on logarithmic axes; the full line is equality, the dashed ones ±{100 * band:g} %, "
         f"between which {near} of the points lie."
     )
-    return _svg(_WIDTH, _HEIGHT, title, about, parts)
+    return svg(_WIDTH, _HEIGHT, title, about, parts)
 
 
 def against(
@@ -124,7 +114,7 @@ def against(
     parts = [
         f'<path class="grid" d="M{place(tick):.1f} {_TOP}V{height - _BOTTOM}"/>'
         f'<text x="{place(tick):.1f}" y="{height - _BOTTOM + 16}" text-anchor="middle">{tick:g}</text>'
-        for tick in _decades(low, high)
+        for tick in decades(low, high)
     ]
     for error in (*np.linspace(-limit, limit, 5), -10.0, 10.0):
         kind = "equal" if error == 0 else "near" if abs(error) == 10 else "grid"
@@ -142,7 +132,7 @@ def against(
     errors = np.concatenate([one.predicted for one in series.values()])
     inside = np.mean(np.abs(errors[np.isfinite(errors)]) <= 10)
     about = f"{len(errors)} points; {100 * inside:.0f} % of them are within ±10 %, the dashed lines."
-    return _svg(_WIDTH, height, title, about, parts)
+    return svg(_WIDTH, height, title, about, parts)
 
 
 def shares(rows: Mapping[str, tuple[float, int]], title: str, nominal: float = 0.9) -> str:
@@ -164,7 +154,7 @@ def shares(rows: Mapping[str, tuple[float, int]], title: str, nominal: float = 0
         f'<text x="{line:.1f}" y="{height - 8}" text-anchor="middle">nominal {100 * nominal:g} %</text>'
     )
     about = "; ".join(f"{name}: {100 * share:.0f} % of {count}" for name, (share, count) in rows.items())
-    return _svg(width, height, title, about, parts)
+    return svg(width, height, title, about, parts)
 
 
 def boxes(groups: Mapping[str, Array], title: str, limit: float = 60.0) -> str:
@@ -206,7 +196,7 @@ def boxes(groups: Mapping[str, Array], title: str, limit: float = 60.0) -> str:
             f'<rect class="box" x="{b:.1f}" y="{y - 6:.1f}" width="{max(d - b, 0.5):.1f}" height="12"/>'
             f'<path class="median" d="M{c:.1f} {y - 7:.1f}v14"/>'
         )
-    return _svg(width, height, title, "; ".join(words) or "no row", parts)
+    return svg(width, height, title, "; ".join(words) or "no row", parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,22 +248,7 @@ def heat(
         )
     if 0 < apart < len(columns):
         parts.append(f'<path class="equal" d="M{left + wide * apart} 4V{height - 4}"/>')
-    return _svg(width, height, title, about, parts)
-
-
-def legend(names: Sequence[str]) -> str:
-    """The marker and colour of every series, in the order of `scatter`."""
-    items = "".join(
-        f'<li><svg width="12" height="12" aria-hidden="true"><path fill="var(--c{index % COLOURS})" '
-        f'd="{marker(index, 6, 6)}"/></svg> {escape(name)}</li>'
-        for index, name in enumerate(names)
-    )
-    return f'<ul class="legend">{items}</ul>'
-
-
-def marker(series: int, x: float, y: float) -> str:
-    """The path of a series' marker round a point."""
-    return _MARKERS[series % len(_MARKERS)](x, y)
+    return svg(width, height, title, about, parts)
 
 
 def _marks(
@@ -296,19 +271,6 @@ def _marks(
 
 def _step(series: Mapping[str, Points], drawn: int) -> int:
     return max(1, math.ceil(sum(len(one.measured) for one in series.values()) / drawn))
-
-
-def _svg(width: float, height: float, title: str, about: str, parts: Sequence[str]) -> str:
-    return (
-        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(title)}">'
-        f"<title>{escape(title)}</title><desc>{escape(about)}</desc>{''.join(parts)}</svg>"
-    )
-
-
-def _decades(low: float, high: float) -> list[float]:
-    steps = (1.0, 2.0, 5.0) if high - low < 2.5 else (1.0,)
-    ticks = (step * 10.0**power for power in range(math.floor(low), math.ceil(high) + 1) for step in steps)
-    return [tick for tick in ticks if low <= math.log10(tick) <= high]
 
 
 def _short(value: float, unit: str) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from foretell.validate.charts import against, legend, scatter, shares
+from foretell.sim.report.page import document, figure, table
+from foretell.sim.report.svg import legend
+from foretell.validate.charts import against, scatter, shares
 from foretell.validate.evidence import ROWS, Check, Grid, Made, NotRun, Residuals, Scatter, Section, missed
-from foretell.validate.page import document, figure, table
 
 LARGEST = 2_000_000
 """Bytes."""

@@ -8,7 +8,7 @@ from html import escape
 
 import numpy as np
 
-from foretell.validate.charts import COLOURS, marker
+from foretell.sim.report.svg import COLOURS, marker
 from foretell.validate.frontier import Array, gaps
 
 NAMES = ("measured", "foretell, closed form")

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from foretell.validate.charts import legend
+from foretell.sim.report.page import document, figure, table
+from foretell.sim.report.svg import legend
 from foretell.validate.frontier_charts import NAMES, frontier_chart
 from foretell.validate.frontier_rows import Group
-from foretell.validate.page import document, figure, table
 from foretell.validate.silicon_report import show_asked, show_target
 
 SHOWN = 8

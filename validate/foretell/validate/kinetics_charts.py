@@ -10,7 +10,7 @@ from html import escape
 import numpy as np
 import numpy.typing as npt
 
-from foretell.validate.charts import COLOURS, marker
+from foretell.sim.report.svg import COLOURS, marker
 
 FloatArray = npt.NDArray[np.float64]
 _WIDTH, _HEIGHT = 460, 320

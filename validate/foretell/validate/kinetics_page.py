@@ -8,11 +8,11 @@ import numpy as np
 
 from foretell.models.kinetics_frontier import frontier
 from foretell.models.kinetics_paper import SIZES
-from foretell.validate.charts import legend
+from foretell.sim.report.page import document, figure, table
+from foretell.sim.report.svg import legend
 from foretell.validate.kinetics import B200_FLOPS, Check, grid, reported
 from foretell.validate.kinetics_charts import Line, line, over_costs
 from foretell.validate.kinetics_summary import Result, law_over_points
-from foretell.validate.page import document, figure, table
 
 BY = {
     "formula": "a formula alone",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from foretell.validate.page import document, table
+from foretell.sim.report.page import document, table
 
 _MARKS = {True: "agrees", False: "differs", None: "–"}
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from foretell.validate.charts import Points, boxes, legend, scatter
-from foretell.validate.page import document, figure
-from foretell.validate.page import table as _table
+from foretell.sim.report.page import document, figure
+from foretell.sim.report.page import table as _table
+from foretell.sim.report.svg import legend
+from foretell.validate.charts import Points, boxes, scatter
 from foretell.validate.report import MAIN, name_of, residuals
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from foretell.validate.page import document, figure, table
+from foretell.sim.report.page import document, figure, table
 from foretell.validate.theory import Theory
 from foretell.validate.theory_batching import LIMITS
 from foretell.validate.theory_map import NAMES, validity_map

@@ -1,4 +1,4 @@
-"""The skeleton of `foretell validate`'s HTML pages: one file, no script, nothing that a browser loads."""
+"""The skeleton of HTML pages: one file, nothing that a browser loads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.resources import files
 
 def document(title: str, body: str) -> str:
     """A whole page with its style inside; `body` is HTML, `title` text."""
-    style = (files("foretell.validate") / "page.css").read_text(encoding="utf-8")
+    style = (files("foretell.sim.report") / "page.css").read_text(encoding="utf-8")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
