@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from foretell.sim.cli.options import COUNT, WHOLE, json_option
+from foretell.sim.cli.options import COUNT, WHOLE, json_option, json_target
 
 _BY = (
     "usd_per_query",
@@ -62,7 +62,6 @@ def compare_command(
 
     Exits with 1 when no cell meets every objective, so that scripts can gate on it.
     """
-    from foretell.sim.cli.forecast import json_target
     from foretell.sim.comparing import compare
     from foretell.sim.records import output_folder, write_text
 

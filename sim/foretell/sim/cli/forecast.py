@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from foretell.sim.cli.options import COUNT, POSITIVE, SECONDS, WHOLE, Number, engine_options, json_option
+from foretell.sim.cli.options import (
+    COUNT,
+    POSITIVE,
+    SECONDS,
+    WHOLE,
+    Number,
+    engine_options,
+    json_option,
+    json_target,
+)
 
 if TYPE_CHECKING:
     from foretell.sim.scenario import Scenario
@@ -204,22 +213,6 @@ def _write_records(folder: Path, text: str, result: Any) -> None:
         result.queries.to_csv(folder / "queries.csv", index=False)
     if has_parquet():
         result.calls.to_parquet(folder / "requests.parquet", index=False)
-
-
-def json_target(json_to: str | None) -> Path | None:
-    """The file that --json names, None for standard output; refused where it cannot be written."""
-    if json_to is None or json_to == "-":
-        return None
-    target = Path(json_to)
-    if target.suffix in (".yaml", ".yml", ".toml"):
-        raise click.UsageError(
-            f"--json {json_to}: looks like a scenario; put it before the flags, or write --json=-"
-        )
-    if not target.parent.is_dir():
-        raise ValueError(f"output {target}: cannot be written (no such folder)")
-    if target.is_dir():
-        raise ValueError(f"output {target}: cannot be written (it is a folder)")
-    return target
 
 
 @contextlib.contextmanager

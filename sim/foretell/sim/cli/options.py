@@ -1,9 +1,10 @@
-"""Option types and the engine's options under vLLM's names."""
+"""Option types, the engine's options under vLLM's names, and the files that answers go to."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -106,3 +107,48 @@ json_option = click.option(
     metavar="[FILE]",
     help="JSON to FILE, or instead of the tables.",
 )
+
+html_option = click.option(
+    "--html", "html_to", metavar="FILE", help="A report to FILE: one page that needs no network."
+)
+
+
+def json_target(json_to: str | None) -> Path | None:
+    """The file that --json names, None for standard output; refused where it cannot be written."""
+    if json_to is None or json_to == "-":
+        return None
+    return _target("--json", json_to, "; put it before the flags, or write --json=-")
+
+
+def html_target(html_to: str | None, others: Mapping[str, Path | None] | None = None) -> Path | None:
+    """The file that --html names, None without one; refused where it cannot be written.
+
+    Args:
+        html_to: as given.
+        others: what else the command reads or writes, by what to call it; None is not a file.
+
+    Raises:
+        click.UsageError: it looks like a scenario, or is one of the others.
+        ValueError: it cannot be written.
+
+    """
+    if html_to is None:
+        return None
+    if html_to == "-":
+        raise click.UsageError("--html -: a page is for a file; name one, as in --html report.html")
+    target = _target("--html", html_to, "; name a page, as in --html report.html")
+    for name, other in (others or {}).items():
+        if other is not None and other.resolve() == target.resolve():
+            raise click.UsageError(f"--html {html_to}: is the file of {name} too; name another")
+    return target
+
+
+def _target(option: str, text: str, hint: str) -> Path:
+    target = Path(text)
+    if target.suffix in (".yaml", ".yml", ".toml"):
+        raise click.UsageError(f"{option} {text}: looks like a scenario{hint}")
+    if not target.parent.is_dir():
+        raise ValueError(f"output {target}: cannot be written (no such folder)")
+    if target.is_dir():
+        raise ValueError(f"output {target}: cannot be written (it is a folder)")
+    return target

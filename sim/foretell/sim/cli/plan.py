@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from foretell.sim.cli.options import COUNT, WHOLE, json_option
+from foretell.sim.cli.options import COUNT, WHOLE, json_option, json_target
 
 
 @click.command("plan")
@@ -43,7 +43,6 @@ def plan_command(
 
     Exits with 1 when nothing meets every objective, so that scripts can gate on it.
     """
-    from foretell.sim.cli.forecast import json_target
     from foretell.sim.planning_verify import plan
     from foretell.sim.records import output_folder, write_text
     from foretell.sim.schema import naming

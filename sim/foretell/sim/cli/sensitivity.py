@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from foretell.sim.cli.options import WHOLE, json_option
+from foretell.sim.cli.options import WHOLE, json_option, json_target
 
 
 @click.command("sensitivity")
@@ -45,7 +45,6 @@ def sensitivity_command(
     import json
 
     from foretell.sim.cli.compare import scenario_with
-    from foretell.sim.cli.forecast import json_target
     from foretell.sim.planning_spec import headroom_share
     from foretell.sim.quantities import parse_quantity
     from foretell.sim.records import write_text

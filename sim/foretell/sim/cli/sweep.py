@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from foretell.sim.cli.options import COUNT, WHOLE, json_option
+from foretell.sim.cli.options import COUNT, WHOLE, json_option, json_target
 
 
 @click.command("sweep")
@@ -70,7 +70,6 @@ def sweep_command(
     Exits with 1 when no point can be forecast.
     """
     from foretell.sim.cli.compare import scenario_with
-    from foretell.sim.cli.forecast import json_target
     from foretell.sim.records import write_text
     from foretell.sim.sweeping import sweep
 
