@@ -65,6 +65,7 @@ class DisaggregatedDeployment(Deployment):
         seed: np.random.SeedSequence,
         progress: Callable[[int], None] | None,
         rng: np.random.Generator | None = None,
+        loads: bool = False,
     ) -> Run:
         """Simulate with these, by `id` of the deployment's own, in place of its parts."""
         sides = (self.parts[: self.split], self.parts[self.split :])
@@ -83,6 +84,7 @@ class DisaggregatedDeployment(Deployment):
             shared_links=self.strategy.kv_transfer.shared,
             seed=seed,
             itl=True,
+            loads=loads,
             progress=progress,
         )
 

@@ -130,15 +130,16 @@ class Deployment:
         seed: np.random.SeedSequence,
         progress: Callable[[int], None] | None,
         rng: np.random.Generator | None = None,
+        loads: bool = False,
     ) -> Run:
         """Simulate with these, by `id` of the deployment's own, in place of its parts.
 
         Args:
-            trace: the workload.
-            parts: by `id` of the deployment's own.
+            trace, parts: the workload, and who serves it.
             seed: of routing, and of what a strategy draws.
             progress: called now and then with the number of requests that have ended.
             rng: draws what else is not known for sure, where there is such a thing; None: nominally.
+            loads: record what every step carried.
 
         """
         from foretell.sim.simulation import simulate
@@ -148,10 +149,10 @@ class Deployment:
             trace,
             [part.cost for part in engines],
             [part.config for part in engines],
-            replicas=len(engines),
             router=self.router,
             seed=seed,
             itl=True,
+            loads=loads,
             progress=progress,
         )
 
@@ -353,8 +354,7 @@ def _modelled(
     notes += remark
     config = engine_config(settings, num_gpu_blocks=blocks, max_model_len=length)
     count = group.count * plan.data_parallel_size
-    price = _price(pool, hardware)
-    return EnginePart(count, world, cost, config, hardware, price, capacity, work), notes
+    return EnginePart(count, world, cost, config, hardware, _price(pool, hardware), capacity, work), notes
 
 
 def _carried_over(

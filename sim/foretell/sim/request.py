@@ -47,6 +47,7 @@ class Request:
             comes. A driver acts on it.
         row: the caller's own number for it.
         first_token_s, finish_s: None until they happen.
+        scheduled_s: when the first step that carried it started; NaN until then.
         n_preemptions: how often it was preempted.
         cached_tokens: tokens found in the prefix cache when first admitted; -1 until then.
         total: prompt and answer in tokens once cut at max_model_len; set on submission.
@@ -86,6 +87,7 @@ class Request:
         "priority",
         "prompt_tokens",
         "row",
+        "scheduled_s",
         "segments",
         "serial",
         "session",
@@ -124,6 +126,7 @@ class Request:
         self.row = row
         self.first_token_s: float | None = None
         self.finish_s: float | None = None
+        self.scheduled_s = math.nan
         self.n_preemptions = 0
         self.cached_tokens = -1
         self.state = WAITING

@@ -107,8 +107,6 @@ def finish(engine: Engine) -> None:
     if engine.itl_s is not None:
         engine.itl_s.extend(map(sub, ends, [engine.token_at, *ends[:-1]]))
         engine.itl_n.extend(repeat(n, k))
-    if engine.loads is not None:
-        engine.loads.append((start, ends[-1], k, 0, 0, 0, 0, n, engine.context + n, n))
     phase = engine.phase
     size = engine.block_size
     blocks = -engine.run_paid
@@ -125,7 +123,10 @@ def finish(engine: Engine) -> None:
     stats.busy_s += seconds
     stats.decode_seqs += k * n
     stats.decode_context += k * (engine.context + n) + n * (k * (k - 1) // 2)
-    stats.kv_block_seconds += seconds * (stats.kv_blocks - engine.pool.free + blocks / 2)
+    used = stats.kv_blocks - engine.pool.free + blocks / 2
+    stats.kv_block_seconds += seconds * used
+    if engine.loads is not None:
+        engine.loads.append((start, ends[-1], k, 0, 0, 0, 0, n, engine.context + n, n, used))
     if blocks:
         engine.pool.take(blocks)
     if k > 1:

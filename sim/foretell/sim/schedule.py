@@ -159,7 +159,7 @@ def _admit(engine: Engine, start: float, room: int, threshold: int, chunks: Batc
                 stats.cached_tokens += c
                 stats.prompt_tokens += head.prompt_tokens
                 stats.queue_s += start - head.arrival_s
-                head.paused_s = start
+                head.paused_s = head.scheduled_s = start
             else:
                 stats.queue_s += start - head.paused_s
             chunks.append((head, n, c))
@@ -215,9 +215,10 @@ def _plan_step(
     if engine.itl_s is not None and decodes:
         engine.itl_s.append(end - engine.token_at)
         engine.itl_n.append(decodes)
-    if engine.loads is not None:
-        engine.loads.append((start, end, 1, tokens, pairs, read, seqs, decoding, context, sampled))
     stats = engine.stats
+    if engine.loads is not None:
+        used = stats.kv_blocks - engine.pool.free
+        engine.loads.append((start, end, 1, tokens, pairs, read, seqs, decoding, context, sampled, used))
     stats.steps += 1
     stats.busy_s += seconds
     stats.prefill_tokens += tokens

@@ -14,7 +14,7 @@ from foretell.models import StepCost
 from foretell.sim.cluster import Calls, drive
 from foretell.sim.config import EngineConfig
 from foretell.sim.engine import Batch, OnStep
-from foretell.sim.engines import make_engine
+from foretell.sim.engines import AnyEngine, make_engine
 from foretell.sim.request import FINISHED, REJECTED, Request
 from foretell.sim.routers import Router, make_router
 from foretell.sim.stats import EngineStats
@@ -47,6 +47,8 @@ class Run:
         loads: by replica what its steps carried, if recorded: a row a run of steps that decode alike,
             (start_s, end_s, how many, the seven figures of the first one's `StepLoad`).
         trace: the workload.
+        kv_blocks: by replica, for every row of its loads, the KV blocks in use on average.
+        scheduled_s: when the first step that carried it started; NaN where none did.
         handovers: how KV caches passed between engines, where prefill and decode are apart.
         queries: what came of the queries, where these are calls of programs.
     """
@@ -64,6 +66,8 @@ class Run:
     itl: tuple[Floats, Ints] | None = field(default=None, repr=False)
     trace: Trace | None = field(default=None, repr=False)
     loads: tuple[Floats, ...] | None = field(default=None, repr=False)
+    kv_blocks: tuple[Floats, ...] | None = field(default=None, repr=False)
+    scheduled_s: Floats | None = field(default=None, repr=False)
     handovers: Handovers | None = field(default=None, repr=False)
     queries: ProgramRun | None = field(default=None, repr=False)
 
@@ -137,6 +141,7 @@ def simulate(
     nan = float("nan")
     arrival = array("d", trace.arrival_s.tobytes())
     first = array("d", [nan]) * rows
+    scheduled = array("d", [nan]) * rows
     finish = array("d", [nan]) * rows
     output = array("q", trace.output_tokens.tobytes())
     preemptions = array("q", [0]) * rows
@@ -149,6 +154,7 @@ def simulate(
         nonlocal ended
         row = request.row
         arrival[row] = request.arrival_s
+        scheduled[row] = request.scheduled_s
         replica[row] = i
         if request.state == FINISHED:
             first[row] = request.first_token_s or 0.0
@@ -188,9 +194,16 @@ def simulate(
         engines=tuple(e.stats for e in engines),
         itl=gaps,
         trace=trace,
-        loads=tuple(np.asarray(e.loads, dtype=np.float64).reshape(-1, 10) for e in engines)
-        if loads
-        else None,
+        scheduled_s=np.asarray(scheduled),
+        **recorded_loads(engines if loads else ()),
+    )
+
+
+def recorded_loads(engines: Sequence[AnyEngine]) -> dict[str, Any]:
+    """Fields `loads` and `kv_blocks` of a `Run`, of engines that recorded them; none of none."""
+    rows = [np.asarray(e.loads, dtype=np.float64).reshape(-1, 11) for e in engines]
+    return (
+        {"loads": tuple(r[:, :10] for r in rows), "kv_blocks": tuple(r[:, 10] for r in rows)} if rows else {}
     )
 
 

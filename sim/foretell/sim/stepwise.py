@@ -242,6 +242,7 @@ class StepwiseEngine:
                     stats.cached_tokens += entry.computed_before
                     stats.prompt_tokens += request.prompt_tokens
                     stats.queue_s += start - request.arrival_s
+                    request.scheduled_s = start
                 else:
                     stats.queue_s += start - request.paused_s
         load: Any = load_of(batch)  # its figures may be arrays elsewhere; here they are numbers
@@ -251,7 +252,7 @@ class StepwiseEngine:
             rows: Batch = [(e.live.request, e.tokens, e.computed_before) for e in batch]
             self.on_step(stats.steps, start, end, rows)
         if self.loads is not None:
-            self.loads.append((start, end, 1, *load))
+            self.loads.append((start, end, 1, *load, stats.kv_blocks - self.pool.free))
         stats.steps += 1
         stats.busy_s += seconds
         stats.prefill_tokens += load.prefill_tokens

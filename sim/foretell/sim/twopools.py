@@ -17,7 +17,7 @@ from foretell.sim.cluster import Calls
 from foretell.sim.engine import Engine
 from foretell.sim.request import CANCELLED, FINISHED, REJECTED, REMOTE, Request
 from foretell.sim.routers import Fleet, Router
-from foretell.sim.simulation import Run
+from foretell.sim.simulation import Run, recorded_loads
 from foretell.traces import Trace
 
 INF = math.inf
@@ -249,18 +249,19 @@ class TwoPools:
             max(origin.cached_tokens, 0),
             i,
             _STATUS[request.state],
+            origin.scheduled_s,
         )
 
     def records(self, itl: bool, loads: bool) -> Run:
         """What came of every request, by row."""
         engines = self.engines
         whole, tiny = np.int64, np.int8
-        kinds = (np.float64, np.float64, np.float64, whole, whole, whole, whole, tiny)
+        kinds = (np.float64, np.float64, np.float64, whole, whole, whole, whole, tiny, np.float64)
         ended: list[Any] = [
             np.array(column, kind)
             for column, kind in zip(_columns(self.ended, len(kinds)), kinds, strict=True)
         ]
-        arrival, first, finish, output, preemptions, cached, replica, status = ended
+        arrival, first, finish, output, preemptions, cached, replica, status, scheduled = ended
         prefill, *times = _columns(self.handed, 5)
         computed, start, end, sent = (np.array(column) for column in times)
         gaps = None
@@ -282,9 +283,8 @@ class TwoPools:
             engines=tuple(e.stats for e in engines),
             itl=gaps,
             trace=self.trace,
-            loads=tuple(np.asarray(e.loads, dtype=np.float64).reshape(-1, 10) for e in engines)
-            if loads
-            else None,
+            scheduled_s=scheduled,
+            **recorded_loads(engines if loads else ()),
             handovers=Handovers(
                 self.split, np.array(prefill, whole), computed, start, end, sent, np.array(self.link_busy_s)
             ),

@@ -50,6 +50,7 @@ class Call(simpy.Event):
         answer: what it says: an int, `RIGHT` or a wrong one; None: no answer.
         confidence: how sure it is of it; higher is surer, comparable within a query.
         score: a verifier's, ±1 for verdicts.
+        engine: its place in its pool; -1 where it reached none.
         arrival_s, first_token_s, ended_s: times; NaN where they did not happen.
 
     """
@@ -73,6 +74,7 @@ class Call(simpy.Event):
         self.score = math.nan
         self.right: bool | None = None
         self.serial = run.next_serial()
+        self.engine = -1
         self.arrival_s = run.clock.now
         self.first_token_s = math.nan
         self.ended_s = math.nan

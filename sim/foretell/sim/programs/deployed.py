@@ -52,6 +52,7 @@ class ProgramDeployment(Deployment):
         seed: np.random.SeedSequence,
         progress: Callable[[int], None] | None,
         rng: np.random.Generator | None = None,
+        loads: bool = False,
     ) -> Run:
         """Run the program for every query of the trace, of which only the arrivals count."""
         pools, start = {}, 0
@@ -71,6 +72,7 @@ class ProgramDeployment(Deployment):
                 concurrency=trace.concurrency,
                 deadline_s=self.deadline_s,
                 seed=seed,
+                loads=loads,
                 progress=progress,
             )
         except OverflowError as error:

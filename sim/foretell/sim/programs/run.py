@@ -19,7 +19,7 @@ from foretell.sim.programs.clock import Clock
 from foretell.sim.programs.draws import Draws
 from foretell.sim.programs.llm import LLM, RIGHT, Call, Program, Query, Runtime
 from foretell.sim.programs.servers import Engines, EngineServer, Server, UnloadedPool, UnloadedServer
-from foretell.sim.simulation import Run
+from foretell.sim.simulation import Run, recorded_loads
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -106,6 +106,7 @@ def run_programs(
     concurrency: int | None = None,
     deadline_s: float = np.inf,
     seed: int | np.random.SeedSequence = 0,
+    loads: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> ProgramRun:
     """Run a program for every query until all have been answered.
@@ -119,6 +120,7 @@ def run_programs(
         concurrency: at most so many at once: the next comes when one is answered.
         deadline_s: after its arrival a query answers with what it has.
         seed: of everything.
+        loads: record what every step of an engine carried.
         progress: called now and then with the number of queries that are answered.
 
     Raises:
@@ -140,13 +142,14 @@ def run_programs(
         runtime.end(call, tokens, done=done)
 
     for place, (name, pool) in enumerate(pools.items()):
+        log.first.append(sum(len(server.engines) for server in engines.servers))
         if isinstance(pool, UnloadedPool):
             servers[name] = UnloadedServer(pool, clock, ended)
             continue
         rng = np.random.default_rng(
             np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, 9, place))
         )
-        server = EngineServer(pool, clock, ended, rng, engines.woken)
+        server = EngineServer(pool, clock, ended, rng, engines.woken, loads)
         servers[name] = server
         engines.servers.append(server)
     profile = next(iter(profiles.values())) if profiles else None
@@ -194,7 +197,7 @@ def run_programs(
         raise ValueError(
             f"program: {-missing} queries never came to an end; it waits for what nobody triggers"
         )
-    return _result(queries, log, engines)
+    return _result(queries, log, engines, loads)
 
 
 @contextmanager
@@ -229,6 +232,7 @@ class _CallLog:
 
     def __init__(self, pools: tuple[str, ...]) -> None:
         self.pools = pools
+        self.first: list[int] = []  # of each pool's engines, the place among all
         self.place = {name: i for i, name in enumerate(pools)}
         self.times = array("d")
         self.counts = array("q")
@@ -237,11 +241,13 @@ class _CallLog:
         """Keep what is known of a call."""
         request = call.request
         cached = preempted = 0
+        scheduled = np.nan
         if request is not None and hasattr(request, "cached_tokens"):
             cached, preempted = max(request.cached_tokens, 0), request.n_preemptions
+            scheduled = request.scheduled_s
         done = call.done
         self.times.extend(
-            (call.arrival_s, call.first_token_s, call.ended_s if done else np.nan, call.ended_s)
+            (call.arrival_s, call.first_token_s, call.ended_s if done else np.nan, call.ended_s, scheduled)
         )
         self.counts.extend(
             (
@@ -252,13 +258,14 @@ class _CallLog:
                 cached,
                 preempted,
                 0 if done else (1 if request is not None or call.query.over else 2),
+                call.engine,
             )
         )
 
 
-def _result(queries: list[Query], log: _CallLog, engines: Engines) -> ProgramRun:
-    times = np.frombuffer(log.times, dtype=np.float64).reshape(-1, 4)
-    counts = np.frombuffer(log.counts, dtype=np.int64).reshape(-1, 7)
+def _result(queries: list[Query], log: _CallLog, engines: Engines, loads: bool) -> ProgramRun:
+    times = np.frombuffer(log.times, dtype=np.float64).reshape(-1, 5)
+    counts = np.frombuffer(log.counts, dtype=np.int64).reshape(-1, 8)
     every = [engine for server in engines.servers for engine in server.engines]
     gaps = (
         np.concatenate([np.asarray(e.itl_s, dtype=np.float64) for e in every] or [np.zeros(0)]),
@@ -272,10 +279,14 @@ def _result(queries: list[Query], log: _CallLog, engines: Engines) -> ProgramRun
         output_tokens=counts[:, 3],
         n_preemptions=counts[:, 5],
         cached_tokens=counts[:, 4],
-        replica=np.zeros(len(times), dtype=np.int64),
+        replica=np.where(
+            counts[:, 7] < 0, -1, np.array(log.first, dtype=np.int64)[counts[:, 1]] + counts[:, 7]
+        ),
         status=counts[:, 6].astype(np.int8),
         engines=tuple(engine.stats for engine in every),
         itl=gaps,
+        scheduled_s=times[:, 4],
+        **recorded_loads(every if loads else ()),
     )
     return ProgramRun(
         arrival_s=np.array([q.arrival_s for q in queries]),

@@ -92,6 +92,7 @@ class EngineServer:
         clock, ended: of the run.
         rng: the router's.
         woken: called with an engine's place in `engines` when its `wake` has changed.
+        loads: record what every step carries.
 
     """
 
@@ -102,10 +103,11 @@ class EngineServer:
         ended: Ended,
         rng: np.random.Generator,
         woken: Callable[[EngineServer, int], None],
+        loads: bool = False,
     ) -> None:
         costs, configs = pool.costs, pool.configs
         self.engines: list[AnyEngine] = [
-            make_engine(configs[i % len(configs)], costs[i % len(costs)], record_itl=True)
+            make_engine(configs[i % len(configs)], costs[i % len(costs)], record_itl=True, record_loads=loads)
             for i in range(pool.size)
         ]
         self.fleet = Fleet([0] * pool.size, self.engines)
@@ -139,7 +141,7 @@ class EngineServer:
         if not engine.submit(request):
             self.ended(call, 0, False)
             return
-        call.request = request
+        call.request, call.engine = request, i
         self.calls[request] = call, i
         self.fleet.outstanding[i] += 1
         if engine.wake != before:

@@ -1,0 +1,69 @@
+"""Forecasts of every kind of deployment, each simulated once for the tests of what is drawn of them."""
+
+from functools import cache
+
+from foretell.sim import Scenario, forecast
+from foretell.sim.forecasting import Forecast
+from foretell.sim.steps import with_loads
+
+_CALLS = {
+    "workload": {
+        "arrivals": {"process": "poisson", "rate_per_s": 6},
+        "lengths": {
+            "prompt": {"lognormal": {"median": 800, "sigma": 0.8, "maximum": 6000}},
+            "output": {"lognormal": {"median": 60, "sigma": 0.6, "minimum": 1, "maximum": 400}},
+        },
+        "num_requests": 120,
+    },
+    "seed": 3,
+    "replications": 1,
+}
+_POOL = {"model": "llama-3.1-8b", "hardware": "h100-sxm"}
+_TASK = {"task": "aime24", "arrivals": {"process": "poisson", "rate_per_s": 0.05}, "num_requests": 6}
+SCENARIOS = {
+    "one engine": {**_CALLS, "pools": {"chat": _POOL}},
+    "replicas": {**_CALLS, "pools": {"chat": {**_POOL, "replicas": 3, "router": "least_outstanding"}}},
+    "full cache": {
+        **_CALLS,
+        "pools": {"chat": {**_POOL, "engine": {"num_gpu_blocks": 420, "watermark": 0.0}}},
+    },
+    "two kinds of hardware": {
+        **_CALLS,
+        "pools": {
+            "chat": {"model": "llama-3.1-8b", "replicas": [{"hardware": "h100-sxm"}, {"hardware": "l40s"}]}
+        },
+    },
+    "disaggregated": {
+        **_CALLS,
+        "pools": {"front": {**_POOL, "replicas": 2}, "back": {**_POOL, "tensor_parallel_size": 2}},
+        "strategy": {"name": "disaggregated", "prefill": "front", "decode": "back"},
+    },
+    "program": {
+        "workload": _TASK,
+        "pools": {"solver": {"model": "qwen3-8b", "hardware": "h100-sxm", "replicas": 2}},
+        "strategy": {"name": "self_consistency", "n": 3},
+        "seed": 1,
+        "replications": 1,
+    },
+    "two pools of a program": {
+        "workload": _TASK,
+        "pools": {
+            "solver": {"model": "qwen3-8b", "hardware": "h100-sxm"},
+            "judge": {"model": "qwen2.5-7b", "hardware": "l40s"},
+        },
+        "strategy": {"name": "best_of_n", "n": 2, "verifier": {"pool": "judge", "auc": 0.8}},
+        "seed": 1,
+        "replications": 1,
+    },
+    "step cost of its own": {
+        **_CALLS,
+        "pools": {"chat": {"replicas": [{"count": 2, "step_cost": "affine:0.004,2e-5,1e-5,2e-8"}]}},
+    },
+}
+"""By name, as in a file."""
+
+
+@cache
+def forecasted(name: str) -> Forecast:
+    """A scenario's forecast, with its steps recorded."""
+    return with_loads(forecast(Scenario.from_dict(SCENARIOS[name])))
