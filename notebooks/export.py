@@ -13,6 +13,7 @@ import argparse
 import base64
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -62,11 +63,10 @@ def executed(file: Path) -> Any:
     import nbformat
 
     with tempfile.TemporaryDirectory() as folder:
+        copy = shutil.copy(file, folder)  # marimo keeps a cache beside what it runs
         target = Path(folder) / f"{file.stem}.ipynb"
-        command = [sys.executable, "-m", "marimo", "-y", "export", "ipynb", "--include-outputs"]
-        done = subprocess.run(
-            [*command, str(file), "-o", str(target)], capture_output=True, text=True, check=False
-        )
+        command = [sys.executable, "-m", "marimo", "-y", "export", "ipynb", "--include-outputs", copy]
+        done = subprocess.run([*command, "-o", str(target)], capture_output=True, text=True, check=False)
         if done.returncode or not target.is_file():
             failed = _failures(target) if target.is_file() else ""
             raise RuntimeError(f"{file.name} failed: {failed or done.stderr.strip()}")
