@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from foretell.models import AffineCost
@@ -79,6 +79,7 @@ def test_single_calls_are_a_trace(caching: bool, asynchronous: bool, replicas: i
     asynchronous=st.booleans(),
     blocks=st.sampled_from([12, 40]),
 )
+@example(cancel=[0.0, 0.0, 0.21, 0.0, 0.0, 0.0], asynchronous=True, blocks=12)  # while it comes back
 @settings(max_examples=60, deadline=None)
 def test_what_a_cancelled_call_has_written_is_what_its_steps_have_delivered(
     cancel: list[float], asynchronous: bool, blocks: int

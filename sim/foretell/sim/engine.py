@@ -248,14 +248,15 @@ class Engine:
         """
         if request.first_token_s is None or request.first_token_s > at_s:
             return 0
-        if request.state in (WAITING, PREFILLING):  # again, after a preemption
-            return request.target - request.prompt_tokens
+        again = request.target - request.prompt_tokens  # what it had when it was preempted
+        if request.state in (WAITING, PREFILLING):
+            return again
         if request.state == DRAINING:
             return request.total - request.prompt_tokens - (self.wake > at_s)
         sampled = request.base + self.step + 1 - request.prompt_tokens
         if self.run is not None:
             return sampled + bisect_right(self.run, at_s) - (self.run_start > at_s)
-        return sampled - (self.busy_until > at_s) - (self.lag and self.wake > at_s)
+        return max(again, sampled - (self.busy_until > at_s) - (self.lag and self.wake > at_s))
 
     def commit(self) -> list[Request]:
         """Come to `wake`: deliver what has ended by then.
