@@ -133,8 +133,8 @@ def front(
     weak = [at for path in paths for at in _along(path, better[0], stairs=stairs)] + places
     weak += [places[i] for i in seen] * 3
     parts += placed_names(wanted, taken, weak, room)
-    marks, height = key(_legend(drawn, on, groups, apart=apart), width, height)
-    return svg(width, height, title, about, [*parts, *marks])
+    marks, full = key(_legend(drawn, on, groups, apart=apart), width, height)
+    return svg(width, full, title, about, [*parts, *marks])
 
 
 def _has_place(point: Point, x: Axis, y: Axis) -> bool:

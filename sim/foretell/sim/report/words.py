@@ -1,0 +1,133 @@
+"""The figures of forecasts in words, with their units, as reports write them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+from foretell.sim.intervals import Estimate
+from foretell.sim.quantities import show_number, show_seconds, show_seconds_between
+from foretell.sim.report.axes import Axis
+
+_WORDS: Mapping[str, tuple[str, str]] = {  # figure → words, unit of an axis
+    "accuracy": ("Right answers", "share"),
+    "answered": ("Answered at all", "share"),
+    "late": ("Cut short by their deadline", "share"),
+    "query_throughput_rps": ("Queries", "/s"),
+    "calls_per_query": ("Calls a query", ""),
+    "tokens_per_query": ("Output tokens a query", ""),
+    "prompt_tokens_per_query": ("Prompt tokens a query", ""),
+    "usd_per_query": ("Cost a query", "usd"),
+    "usd_per_correct": ("Cost a right answer", "usd"),
+    "energy_per_query_J": ("Energy a query", "J"),
+    "energy_per_correct_J": ("Energy a right answer", "J"),
+    "request_throughput_rps": ("Requests", "/s"),
+    "capacity_rps": ("Highest stable rate", "/s"),
+    "load": ("Load", "share"),
+    "goodput_rps": ("Goodput", "/s"),
+    "attainment": ("Requests within their limits", "share"),
+    "output_throughput_tps": ("Output tokens", "tokens/s"),
+    "total_throughput_tps": ("All tokens", "tokens/s"),
+    "output_throughput_per_accelerator_tps": ("Output tokens per accelerator", "tokens/s"),
+    "total_throughput_per_accelerator_tps": ("All tokens per accelerator", "tokens/s"),
+    "utilisation": ("Engine busy", "share"),
+    "prefill_utilisation": ("Prefill engines busy", "share"),
+    "decode_utilisation": ("Decode engines busy", "share"),
+    "kv_transfer_utilisation": ("KV transfer links busy", "share"),
+    "mean_batch": ("Requests running", ""),
+    "mean_waiting": ("Requests waiting", ""),
+    "kv_use": ("KV cache in use", "share"),
+    "prefill_kv_use": ("KV cache in use, prefill", "share"),
+    "decode_kv_use": ("KV cache in use, decode", "share"),
+    "cache_hit_rate": ("Prefix cache hits", "share"),
+    "preemptions": ("Preemptions", ""),
+    "usd_per_million_output_tokens": ("Cost of a million output tokens", "usd"),
+    "usd_per_million_tokens": ("Cost of a million tokens", "usd"),
+    "usd_per_h": ("Rent per hour", "usd"),
+    "energy_per_output_token_J": ("Energy an output token", "J"),
+    "power_W": ("Power", "W"),
+}
+_METRICS = {
+    "ttft": "First token (TTFT)",
+    "tpot": "Per token (TPOT)",
+    "itl": "Gap between tokens (ITL)",
+    "e2e": "Whole answer (E2E)",
+    "kv_transfer": "KV cache arrives after",
+}
+_LATENCY = re.compile(r"^(ttft|tpot|itl|e2e|kv_transfer)_(mean|std|p[\d.]+)_s$")
+_LEAST = ("accuracy", "answered", "goodput_rps", "attainment", "capacity_rps", "cache_hit_rate")
+"""Figures of which more is better, besides rates of work done."""
+
+
+def axis(figure: str, *, log: bool = False) -> Axis:
+    """An axis of a figure, in words and with its unit."""
+    words, unit = words_of(figure), unit_of(figure)
+    return Axis(words, unit, log)
+
+
+def words_of(figure: str) -> str:
+    """A figure's name for people."""
+    found = _LATENCY.match(figure)
+    if found is not None:
+        metric, statistic = found.groups()
+        how = {"mean": "mean", "std": "standard deviation"}.get(statistic, statistic)
+        return f"{_METRICS[metric]}, {how}"
+    if figure in _WORDS:
+        return _WORDS[figure][0]
+    return figure.removesuffix("_s").replace("_", " ").capitalize()
+
+
+def unit_of(figure: str) -> str:
+    """A figure's unit, as of an axis."""
+    if figure in _WORDS:
+        return _WORDS[figure][1]
+    if figure.startswith("time_bound_by_"):
+        return "share"
+    return "s" if figure.endswith("_s") else ""
+
+
+def more_is_better(figure: str) -> bool:
+    """Whether one wishes for more of a figure."""
+    return figure in _LEAST or figure.endswith(("throughput_rps", "_tps"))
+
+
+def show(figure: str, value: float) -> str:
+    """A value of a figure with its unit."""
+    return shown(unit_of(figure), value)
+
+
+def shown(unit: str, value: float) -> str:
+    """A value with its unit, as of an axis."""
+    if not math.isfinite(value):
+        return "–"
+    if unit == "s":
+        return show_seconds(value)
+    if unit == "share":
+        return f"{show_number(value * 100)} %"
+    return f"{show_number(value)} {unit.upper() if unit == 'usd' else unit}".strip()
+
+
+def between(figure: str, found: Estimate) -> str:
+    """A figure's interval; empty where there is none."""
+    if not (math.isfinite(found.low) and math.isfinite(found.high)) or found.low == found.high:
+        return ""
+    unit = unit_of(figure)
+    if unit == "s":
+        return show_seconds_between(found.low, found.high)
+    scale = 100 if unit == "share" else 1
+    return f"{show_number(found.low * scale)} to {show_number(found.high * scale)}"
+
+
+def signed(figure: str, value: float) -> str:
+    """A difference of a figure, with its sign; of shares in points."""
+    value = 0.0 if abs(value) < 1e-9 else value  # what is left of equal figures
+    unit = unit_of(figure)
+    text = f"{show_number(abs(value) * 100)} points" if unit == "share" else shown(unit, abs(value))
+    return ("+" if value >= 0 else "−") + text
+
+
+def wide(values: list[float], times: float = 12.0) -> bool:
+    """Whether positive values spread so far that a logarithmic axis serves them."""
+    told = [value for value in values if math.isfinite(value)]
+    return bool(told) and min(told) > 0 and max(told) > times * min(told)
