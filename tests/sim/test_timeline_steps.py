@@ -79,6 +79,7 @@ def test_calls_of_programs_know_their_engine() -> None:
     assert queries is not None
     assert set(result.run.replica.tolist()) == {0, 1}
     for i, stats in enumerate(result.run.engines):  # each engine computed the prompts of its own calls
+        assert result.run.scheduled_s is not None
         own = (result.run.replica == i) & ~np.isnan(result.run.scheduled_s)
         assert result.run.prompt_tokens[own].sum() == stats.prompt_tokens
 
