@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from foretell.sim.cli.tables import percent
 from foretell.sim.quantities import show_number, show_seconds
+from foretell.sim.report.words import percent
 
 if TYPE_CHECKING:
     from foretell.sim.calibrating import Calibration, HeldOut

@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from foretell.sim.cli.tables import chance, percent
 from foretell.sim.comparing import Compared, Comparison, difference
 from foretell.sim.comparing_records import AGAINST_BEST
 from foretell.sim.forecasting import SHARES
 from foretell.sim.intervals import Estimate
 from foretell.sim.quantities import show_number, show_seconds
+from foretell.sim.report.words import chance, percent
 
 _FIGURES: Sequence[tuple[str, str]] = (  # key, title
     ("accuracy", "Accuracy"),

@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from foretell.sim.cli.comparison_tables import figure_cell
-from foretell.sim.cli.tables import chance, percent
 from foretell.sim.objectives import Objective, objectives_from_mapping
 from foretell.sim.planning import Candidate, Expected
 from foretell.sim.planning_binds import binding
@@ -19,6 +18,7 @@ from foretell.sim.planning_spec import is_replicas
 from foretell.sim.planning_trials import Trial
 from foretell.sim.planning_verify import Finalist, Plan
 from foretell.sim.quantities import show_number
+from foretell.sim.report.words import chance, percent
 from foretell.sim.scenario import Pool
 
 _SHORT = {"tensor_parallel_size": "TP", "pipeline_parallel_size": "PP", "data_parallel_size": "DP"}

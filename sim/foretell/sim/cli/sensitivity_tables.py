@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from foretell.sim.cli.tables import chance
 from foretell.sim.objectives import objectives_from_mapping
 from foretell.sim.quantities import show_number
+from foretell.sim.report.words import chance
 
 if TYPE_CHECKING:
     from foretell.sim.sensitivity import At, Sensitivity, Swing

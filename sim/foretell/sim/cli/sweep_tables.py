@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from foretell.sim.cli.comparison_tables import field_titles, figure_cell
-from foretell.sim.cli.tables import chance
 from foretell.sim.objectives import objectives_from_mapping
+from foretell.sim.report.words import chance
 from foretell.sim.sweeping import Row, Sweep
 
 _OF_REQUESTS = (

@@ -13,6 +13,7 @@ from rich.text import Text
 from foretell.sim.forecasting import Forecast, Verdict
 from foretell.sim.intervals import Estimate
 from foretell.sim.quantities import show_number, show_seconds, show_seconds_between
+from foretell.sim.report.words import chance, percent
 
 if TYPE_CHECKING:
     from foretell.sim.client import Client
@@ -27,11 +28,6 @@ _METRICS = {
     "itl": "Gaps (ITL)",
     "e2e": "Whole (E2E)",
 }
-
-
-def percent(value: float) -> str:
-    """Show a share in per cent."""
-    return f"{value * 100:.3g} %" if math.isfinite(value) else "–"
 
 
 _FIGURES: list[tuple[str, str, Show, str]] = [  # key, label, number, unit
@@ -172,15 +168,6 @@ def _rate(forecast: Forecast) -> str:
 def _at(rate_per_s: float, tokens: tuple[float, float] | None) -> str:
     lengths = f", on average {tokens[0]:,.0f} tokens in, {tokens[1]:,.0f} out" if tokens else ""
     return f" at {show_number(rate_per_s)}/s{lengths}"
-
-
-def chance(probability: float) -> str:
-    """Show a probability, never as certainty that replications cannot give."""
-    if math.isnan(probability):
-        return "–"
-    if probability >= 0.995:
-        return "> 99 %"
-    return "< 1 %" if probability < 0.005 else f"{probability:.0%}".replace("%", " %")
 
 
 def _verdicts(verdicts: tuple[Verdict, ...]) -> Table:

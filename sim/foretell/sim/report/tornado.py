@@ -46,7 +46,8 @@ def light_section(scenario: Scenario) -> str:
         first = doing[0]
         words = (
             f"<p>What matters most: <strong>{escape(first.label.lower())}</strong>. With {by} less, "
-            f"{escape(name)} is {escape(_said(first.low, found))}; with {by} more, {escape(_said(first.high, found))}.</p>"
+            f"{escape(name)} is {escape(_said(first.low, found))}; with {by} more, "
+            f"{escape(_said(first.high, found))}.</p>"
         )
     about = (
         f'<p class="dim">Each input changed by {by} by itself, the others as they are. By closed form alone, '

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from foretell.sim.intervals import Estimate
 from foretell.sim.quantities import show_number, show_seconds, show_seconds_between
-from foretell.sim.report.axes import Axis
+
+if TYPE_CHECKING:
+    from foretell.sim.report.axes import Axis
 
 _WORDS: Mapping[str, tuple[str, str]] = {  # figure → words, unit of an axis
     "accuracy": ("Right answers", "share"),
@@ -62,8 +65,9 @@ _LEAST = ("accuracy", "answered", "goodput_rps", "attainment", "capacity_rps", "
 
 def axis(figure: str, *, log: bool = False) -> Axis:
     """An axis of a figure, in words and with its unit."""
-    words, unit = words_of(figure), unit_of(figure)
-    return Axis(words, unit, log)
+    from foretell.sim.report.axes import Axis
+
+    return Axis(words_of(figure), unit_of(figure), log)
 
 
 def words_of(figure: str) -> str:
@@ -106,6 +110,20 @@ def shown(unit: str, value: float) -> str:
     if unit == "share":
         return f"{show_number(value * 100)} %"
     return f"{show_number(value)} {unit.upper() if unit == 'usd' else unit}".strip()
+
+
+def percent(value: float) -> str:
+    """Show a share in per cent."""
+    return f"{value * 100:.3g} %" if math.isfinite(value) else "–"
+
+
+def chance(probability: float) -> str:
+    """Show a probability, never as certainty that replications cannot give."""
+    if math.isnan(probability):
+        return "–"
+    if probability >= 0.995:
+        return "> 99 %"
+    return "< 1 %" if probability < 0.005 else f"{probability:.0%}".replace("%", " %")
 
 
 def between(figure: str, found: Estimate) -> str:
