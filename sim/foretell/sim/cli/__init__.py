@@ -47,6 +47,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {  # name → (module, one line of he
         "foretell.validate.cli",  # above this part, hence by its whole name
         "Forecast what was measured, and say how far off that is.",
     ),
+    "ui": ("ui", "Open the what-if page: move sliders, see latency, accuracy and cost move."),
     "list": ("catalogue", "List what is bundled: hardware, models, presets, routers, ..."),
     "show": ("catalogue", "Show one of them: its figures, what follows from them, and their sources."),
 }

@@ -1,0 +1,234 @@
+"""What the page asks, checked: the one place that decides which files and code a question may name.
+
+A scenario in a file may name files and modules. One that comes over HTTP may not: only what is bundled, what
+was uploaded ("upload:ID"), and what the file on the command line of `foretell ui` itself names (`Handed`).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from foretell.sim.scenario import Scenario
+
+MOST_VALUES = 5_000
+"""Fields and list items of a scenario; aliases of YAML count as often as they occur."""
+MOST_DEEP = 20
+MOST_TEXT = 2_000
+_MOST = 1e15
+_UPLOAD = "upload:"
+_ASIDE = ("compare", "sweep", "plan")
+"""Sections that ask something else; the page answers for the scenario itself."""
+_FREE = ("objectives", "goodput", "client")
+"""Sections whose texts name nothing: limits, and where figures come from."""
+_LOOKS_LIKE_FILE = re.compile(r"[/\\:~]|\.(?:toml|json|jsonl|ya?ml|csv|gz|parquet|txt|py)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """What the user gave to this server.
+
+    Attributes:
+        texts: what the file on the command line says in fields that name files or code.
+        uploads: paths of uploaded traces by their ids.
+
+    """
+
+    texts: frozenset[str] = frozenset()
+    uploads: Mapping[str, Path] = field(default_factory=dict)
+
+
+def handed_by(values: Mapping[str, Any]) -> frozenset[str]:
+    """The texts of a scenario, read from a file that was handed over, that no question may bring up itself."""
+    return frozenset(text for path, text in _texts(values) if _refusal(path, text) is not None)
+
+
+def asked(values: object, handed: Handed) -> Scenario:
+    """The scenario that a question is about.
+
+    Raises:
+        ValueError: it is none, it names a file or code that was not handed over, or its figures are absurd;
+            one line that names the field.
+
+    """
+    return Scenario.from_dict(plain(values, handed))
+
+
+def plain(values: object, handed: Handed) -> dict[str, Any]:
+    """The same as plain fields, with the paths of uploaded traces; without what the page does not ask.
+
+    Raises:
+        ValueError: see `asked`.
+
+    """
+    if not isinstance(values, dict):
+        raise ValueError("scenario: not a table of fields such as workload and pools")
+    _check_size(values)
+    kept = {name: value for name, value in values.items() if name not in _ASIDE}
+    for path, text in _texts(kept):
+        why = None if text in handed.texts else _refusal(path, text)
+        if why is not None and not (path[-1] == "trace" and text.startswith(_UPLOAD)):
+            raise ValueError(f"{'.'.join(path)}: {why}")
+    return _single(_with_uploads(kept, handed), dropped=len(kept) < len(values))
+
+
+def _texts(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Every text among the values, with its place."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _texts(each, (*path, str(key)))
+    elif isinstance(value, list | tuple):
+        for index, each in enumerate(value):
+            yield from _texts(each, (*path, str(index)))
+
+
+def _refusal(path: tuple[str, ...], text: str) -> str | None:
+    """Why a question may not say this here; None where it may."""
+    if path[0] in _FREE and len(path) > 1:
+        return None
+    name = path[-1]
+    if name == "trace":
+        return f"{_short(text)} is a file of this machine; load it into the page, or name it to foretell ui"
+    if name == "calibration":
+        return f"{_short(text)} is a file of this machine; hand the scenario that names it to foretell ui"
+    if name == "step_cost":
+        return None  # parsed, never looked up
+    if name in _BUNDLED and path[0] != "strategy":
+        known = _BUNDLED[name]()
+        if text.lower() in known or (name == "router" and re.fullmatch(r"power_of_d:\d{1,6}", text)):
+            return None
+        if name == "outcomes" and text.lower().rpartition("/")[2] in known:
+            return None
+        return f"{_short(text)} is not bundled{_near(text, known)}; files and code are read from {_HANDED}"
+    if _LOOKS_LIKE_FILE.search(text):
+        return f"{_short(text)} looks like a file or code; these are read from {_HANDED}"
+    return None
+
+
+_HANDED = "a file handed to foretell ui only"
+
+
+def _records(kind: str) -> Callable[[], frozenset[str]]:
+    def names() -> frozenset[str]:
+        from foretell.models.catalogue import list_records
+
+        return frozenset(list_records(kind))
+
+    return names
+
+
+def _presets() -> frozenset[str]:
+    from foretell.sim.presets import list_presets
+
+    return frozenset(list_presets())
+
+
+def _clients() -> frozenset[str]:
+    from foretell.sim.client import bundled_clients
+
+    return frozenset(bundled_clients())
+
+
+def _routers() -> frozenset[str]:
+    from foretell.sim.routers import ROUTERS
+
+    return frozenset(ROUTERS)
+
+
+def _profiles() -> frozenset[str]:
+    from foretell.models.profiles import list_outcomes
+
+    return frozenset(model for _, model in list_outcomes())
+
+
+_BUNDLED: Mapping[str, Callable[[], frozenset[str]]] = {
+    "model": _records("architectures"),
+    "hardware": _records("hardware"),
+    "preset": _presets,
+    "engine": _presets,
+    "router": _routers,
+    "outcomes": _profiles,
+    "client": _clients,
+}
+
+
+def _near(text: str, known: frozenset[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(text.lower().rpartition("/")[2], sorted(known), n=1, cutoff=0.5)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _check_size(values: dict[str, Any]) -> None:
+    """Refuse what no scenario is like, before anything walks through it."""
+    left = MOST_VALUES
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), values)]
+    while waiting:
+        path, value = waiting.pop()
+        left -= 1
+        where = ".".join(path) or "scenario"
+        if left < 0:
+            raise ValueError(f"scenario: more than {MOST_VALUES:,} values")
+        if len(path) > MOST_DEEP:
+            raise ValueError(f"{where}: more than {MOST_DEEP} levels deep")
+        if isinstance(value, dict):
+            waiting += [((*path, str(key)[:80]), each) for key, each in value.items()]
+        elif isinstance(value, list):
+            waiting += [((*path, str(index)), each) for index, each in enumerate(value)]
+        elif isinstance(value, str):
+            if len(value) > MOST_TEXT:
+                raise ValueError(f"{where}: a text of {len(value):,} characters; at most {MOST_TEXT:,}")
+        elif isinstance(value, int | float):
+            if not (abs(value) <= _MOST or value == math.inf):
+                raise ValueError(f"{where}: not a number between ±1e15")
+        elif value is not None:
+            raise ValueError(f"{where}: {_short(str(value))} is neither text, number nor table")
+
+
+def _with_uploads(values: dict[str, Any], handed: Handed) -> dict[str, Any]:
+    """The same with the path of each trace that was uploaded."""
+    workload = values.get("workload")
+    if not isinstance(workload, dict):
+        return values
+
+    def replaced(table: dict[str, Any], where: str) -> dict[str, Any]:
+        text = table.get("trace")
+        if not (isinstance(text, str) and text.startswith(_UPLOAD)) or text in handed.texts:
+            return table
+        path = handed.uploads.get(text.removeprefix(_UPLOAD))
+        if path is None:
+            raise ValueError(f"{where}.trace: {_short(text)} is not there any more; load the file again")
+        return table | {"trace": str(path)}
+
+    workload = replaced(workload, "workload")
+    if isinstance(workload.get("lengths"), dict):
+        workload = workload | {"lengths": replaced(workload["lengths"], "workload.lengths")}
+    return values | {"workload": workload}
+
+
+def _single(values: dict[str, Any], *, dropped: bool) -> dict[str, Any]:
+    """Drop pools that only the cells of a dropped comparison, sweep or plan use."""
+    from foretell.sim.strategies import Single, strategy_from_mapping
+
+    pools, workload = values.get("pools"), values.get("workload")
+    if not (dropped and isinstance(pools, dict) and isinstance(workload, dict) and pools):
+        return values
+    strategy = values.get("strategy", {"name": "single"})
+    for size in range(1, len(pools)):
+        first = dict(list(pools.items())[:size])
+        with suppress(ValueError, TypeError, AttributeError):
+            found = strategy_from_mapping(strategy, first, workload.get("task"))
+            if isinstance(found, Single) or workload.get("task") is not None:
+                return values | {"pools": first}
+    return values
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "...")

@@ -1,0 +1,90 @@
+"""What workers can be asked, and what a refusal is."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from foretell.sim.ui.questions import Handed
+
+
+class RefusedError(Exception):
+    """A question that has no answer.
+
+    Attributes:
+        message: why, in one line.
+        field: path of the scenario's field concerned, None if not known.
+        simulate: whether only the closed form lacks an answer.
+
+    """
+
+    def __init__(self, message: str, field: str | None = None, simulate: bool = False) -> None:
+        super().__init__(message, field, simulate)
+        self.message, self.field, self.simulate = message, field, simulate
+
+
+Refused = RefusedError
+_SIMULATE = re.compile(r"use --method simulate|--method simulate does not|simulate it")
+_PATH = re.compile(r"([a-z][\w-]*(?:[.\[][\w-]+\]?)*)(?=[: ])")
+_TOP = ("scenario", "workload", "pools", "strategy", "objectives", "goodput", "client", "seed", "replications")
+
+
+def refused(error: Exception) -> RefusedError:
+    """Tell an error as the page is told of it."""
+    if isinstance(error, RefusedError):
+        return error
+    if isinstance(error, MemoryError):
+        return RefusedError("not enough memory for this; ask for less")
+    if isinstance(error, RecursionError):
+        return RefusedError("nested too deep")
+    if not isinstance(error, ValueError):
+        return RefusedError(f"foretell failed at this: {type(error).__name__}: {error}"[:300])
+    text = " ".join(str(error).split())
+    simulate = _SIMULATE.search(text) is not None
+    told = text.replace("; use --method simulate", "; simulate it").replace(
+        "--method simulate does not", "a simulation does not"
+    )
+    return RefusedError(told, field_of(text), simulate)
+
+
+def field_of(message: str) -> str | None:
+    """The scenario's field that an error begins with, as a path."""
+    from foretell.sim.presets import EngineSettings
+    from foretell.sim.scenario import Pool, Workload
+
+    found = _PATH.match(message)
+    if found is None:
+        return None
+    head = re.split(r"[.\[]", found[1])[0]
+    if head in _TOP:
+        return found[1]
+    places = ((Workload, "workload"), (Pool, "pools.*"), (EngineSettings, "pools.*.engine"))
+    for spec, place in places:
+        if head in [f.name for f in fields(spec)]:
+            return f"{place}.{found[1]}"
+    return None
+
+
+def ask_choices(values: Mapping[str, Any] | None, file: str | None) -> str:
+    """What the page offers, as JSON."""
+    from foretell.sim.ui.choices import choices
+
+    return json.dumps(choices(values, file), allow_nan=False)
+
+
+def ask_answer(scenario: object, handed: Handed, intervals: bool = False) -> str:
+    """A forecast in closed form, as JSON."""
+    from foretell.sim.ui.answers import answer
+    from foretell.sim.ui.questions import asked
+
+    return json.dumps(answer(asked(scenario, handed), intervals), allow_nan=False)
+
+
+WORK: Mapping[str, Callable[..., Any]] = {
+    "choices": ask_choices,
+    "answer": ask_answer,
+}
+"""Kind of question → who answers it."""

@@ -1,0 +1,203 @@
+"""Processes that answer questions: a slow question keeps no other waiting, and one without end is ended."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+from foretell.sim.ui.work import WORK, Refused, refused
+
+PATIENCE_S = 15.0
+"""After so long a question is given up."""
+_SUPERSEDED_S = 1.0
+"""A question that nobody waits for any more may take so long before its process is ended."""
+MEMORY_BYTES = 6 * 2**30
+_TICK_S = 0.05
+
+
+class SupersededError(Exception):
+    """A newer question of the same page makes this one void."""
+
+
+class TooLongError(Exception):
+    """No answer came within the time that a question has."""
+
+
+def context() -> Any:
+    """How processes are started: from one that has imported what they need, where there is such a thing."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    made = multiprocessing.get_context("forkserver")
+    made.set_forkserver_preload(["foretell.sim.ui.warm"])
+    return made
+
+
+@dataclass(slots=True)
+class Worker:
+    """A process and the way to it; `begin` starts it."""
+
+    process: Any = None
+    way: Connection | None = None
+
+    def begin(self) -> None:
+        """Start it; it warms up by itself."""
+        made = context()
+        self.way, other = made.Pipe()
+        self.process = made.Process(target=_serve, args=(other,), daemon=True)
+        self.process.start()
+        other.close()
+
+    def end(self) -> None:
+        """End it at once."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.join()
+            self.process = None
+        if self.way is not None:
+            self.way.close()
+
+    def ask(self, kind: str, given: Mapping[str, Any], void: Callable[[], bool], patience_s: float) -> Any:
+        """Put a question and wait for its answer.
+
+        Raises:
+            RefusedError: with the reason in one line.
+            SupersededError: it was void, and took too long to be let finish.
+            TooLongError: no answer in time; or the process ended, as it does when memory runs out.
+
+        """
+        if self.process is None or not self.process.is_alive():
+            self.end()
+            self.begin()
+        assert self.way is not None
+        began = time.monotonic()
+        try:
+            self.way.send((kind, dict(given)))
+            while not self.way.poll(_TICK_S):
+                spent = time.monotonic() - began
+                if spent > patience_s or (spent > _SUPERSEDED_S and void()):
+                    self.end()
+                    raise SupersededError if void() else TooLongError
+            good, answer = self.way.recv()
+        except (EOFError, OSError):
+            self.end()
+            raise TooLongError from None
+        if good:
+            return answer
+        raise answer
+
+
+def _serve(way: Connection) -> None:
+    """What a worker does until its server is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's
+    _bound_memory()
+    from foretell.sim.ui.warm import warm_up
+
+    if not way.poll():
+        warm_up()
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            kind, given = way.recv()
+            way.send(_answered(kind, given))
+
+
+def _answered(kind: str, given: Mapping[str, Any]) -> tuple[bool, Any]:
+    try:
+        return True, WORK[kind](**given)
+    except Exception as error:  # whatever it is, the page is told, and the worker goes on
+        return False, refused(error)
+
+
+def _bound_memory() -> None:
+    """Let a question that needs far too much memory fail by itself, where the system can."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+
+
+@dataclass(slots=True)
+class Workers:
+    """A few workers, and who may still be answered.
+
+    Attributes:
+        count: of processes; with 0 questions are answered in the thread that asks.
+        patience_s: seconds of a question at most.
+
+    """
+
+    count: int = 2
+    patience_s: float = PATIENCE_S
+    _all: list[Worker] = field(default_factory=list)
+    _idle: list[Worker] = field(default_factory=list)
+    _free: threading.Condition = field(default_factory=threading.Condition)
+    _newest: dict[tuple[str, str], int] = field(default_factory=dict)
+    _serial: int = 0
+
+    def start(self) -> None:
+        """Start them in the background."""
+        self._all = [Worker() for _ in range(self.count)]
+        self._idle = list(self._all)
+        for worker in self._all:
+            worker.begin()
+
+    def stop(self) -> None:
+        """End them all at once."""
+        for worker in self._all:
+            worker.end()
+
+    def ask(self, kind: str, given: Mapping[str, Any], page: str = "") -> Any:
+        """Answer a question; blocks the thread that asks.
+
+        Args:
+            kind: of `work.WORK`.
+            given: its arguments.
+            page: who asks; a newer question of the same kind and page makes this one void.
+
+        Raises:
+            RefusedError: bad input, in one line.
+            SupersededError, TooLongError: see there.
+
+        """
+        with self._free:
+            self._serial += 1
+            mine = self._serial
+            if page:
+                self._newest[page, kind] = mine
+                while len(self._newest) > 500:
+                    self._newest.pop(next(iter(self._newest)))
+
+        def void() -> bool:
+            return bool(page) and self._newest.get((page, kind), mine) > mine
+
+        if not self.count:
+            good, answer = _answered(kind, given)
+            if good:
+                return answer
+            raise answer
+        worker = self._taken(void)
+        try:
+            return worker.ask(kind, given, void, self.patience_s)
+        finally:
+            with self._free:
+                self._idle.append(worker)
+                self._free.notify()
+
+    def _taken(self, void: Callable[[], bool]) -> Worker:
+        until = time.monotonic() + self.patience_s
+        with self._free:
+            while not void():
+                if self._idle:
+                    return self._idle.pop()
+                if not self._free.wait(min(0.5, until - time.monotonic())) and time.monotonic() > until:
+                    raise TooLongError
+        raise SupersededError
+
+
+__all__ = ["Refused", "SupersededError", "TooLongError", "Worker", "Workers", "context"]
