@@ -31,10 +31,10 @@ details{margin:.6rem 0}
 summary{color:var(--dim);font-size:.85rem;cursor:pointer}
 .control{border-left:3px solid var(--c0);background:var(--band);padding:.3rem .8rem;margin:.3rem 0}
 .row{display:flex;flex-wrap:wrap;gap:1rem;align-items:start}
-.row>*{flex:1 1 22rem;min-width:0}
+.row>*{flex:1 1 22rem!important;min-width:0}
+.paragraph{display:block;max-width:46rem;margin:1rem 0}
 main svg{max-width:100%}
 table{width:auto}
-td,th{white-space:normal}
 </style>"""
 
 
@@ -100,7 +100,10 @@ def page(book: Any, name: str) -> str:
         f'<p class="dim">This page is <code>notebooks/{escape(name)}.py</code> as it ran. '
         f"Live, with its sliders: <code>marimo run notebooks/{escape(name)}.py</code></p>"
     )
-    body = "".join(part for cell in book.cells for part in _cell(cell))
+    cells = list(book.cells)
+    if len(cells) > 1 and cells[0].cell_type == "code" and cells[1].cell_type == "markdown":
+        cells[:2] = cells[1::-1]  # imports come after the title
+    body = "".join(part for cell in cells for part in _cell(cell))
     return document(title, f"{STYLE}{body}{about}")
 
 
