@@ -40,14 +40,14 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead
 
 @click.group("validate")
 def validate_command() -> None:
-    r"""Forecast what was measured, and say how far off that is.
+    """Forecast what was measured, and say how far off that is.
 
     \b
     Examples:
       foretell validate silicon
       foretell validate silicon --json --html silicon.html
       foretell validate operators --accelerator h200
-    """
+    """  # noqa: D301 (click's sign for lines that stay as they are)
 
 
 @validate_command.command("silicon")

@@ -31,7 +31,7 @@ def fit_profile_command(
     prompt_tokens: int | None,
     as_json: bool,
 ) -> None:
-    r"""Fit an outcome profile to an evaluation: how hard the problems, how long and how alike the answers.
+    """Fit an outcome profile to an evaluation: how hard the problems, how long and how alike the answers.
 
     LOG is CSV, or JSON lines (.jsonl): a record a sample, several samples a problem, with the columns
     problem_id, output_tokens, correct and, if at hand, answer, confidence, finish_reason, prompt_tokens.
@@ -40,7 +40,7 @@ def fit_profile_command(
     Examples:
       foretell fit-profile evals/aime.jsonl --task my-aime --model qwen3-8b --output my-aime.toml
       foretell fit-profile samples.csv --max-tokens 32768
-    """
+    """  # noqa: D301 (click's sign for lines that stay as they are)
     from foretell.models.eval_log import read_samples
     from foretell.models.fit_outcomes import fit_outcomes
     from foretell.models.profiles import write_outcomes
