@@ -335,8 +335,8 @@ def _(asked, planned):
     else:
         _extra = "" if _best.headroom is None else f" It stands {percent(_best.headroom.extra)} more traffic."
         _told = (
-            f"**{layout(_best.candidate)}: {show_number(_best.usd_per_h)} USD/h**; the least certain objective "
-            f"is met with a chance of {chance(_best.checked.probability)}.{_extra} "
+            f"**{layout(_best.candidate)}: {show_number(_best.usd_per_h)} USD/h**; the least certain "
+            f"objective is met with a chance of {chance(_best.checked.probability)}.{_extra} "
             f"Each replica starts with `{_best.commands[0].line}`."
         )
     mo.md(f"""
