@@ -14,6 +14,8 @@ from foretell.sim.comparing_records import AGAINST_BEST
 from foretell.sim.forecasting import SHARES
 from foretell.sim.intervals import Estimate
 from foretell.sim.quantities import show_number, show_seconds
+from foretell.sim.report.choices import by_reason, common, field_titles
+from foretell.sim.report.comparison_words import headline, how_found, name, respects, told_cells
 from foretell.sim.report.words import chance, percent
 
 _FIGURES: Sequence[tuple[str, str]] = (  # key, title
@@ -26,14 +28,6 @@ _FIGURES: Sequence[tuple[str, str]] = (  # key, title
     ("energy_per_query_J", "kJ/query"),
     ("energy_per_correct_J", "kJ/right"),
 )
-_BY = {
-    "usd_per_query": "cheapest a query",
-    "usd_per_correct": "cheapest a right answer",
-    "energy_per_query_J": "least energy a query",
-    "energy_per_correct_J": "least energy a right answer",
-    "tokens_per_query": "fewest tokens",
-    "e2e_mean_s": "fastest in the mean",
-}
 _TOLD = ("accuracy", "e2e_p99_s", "usd_per_correct", "energy_per_correct_J")
 """Figures whose intervals have room on a narrow terminal; JSON and CSV have all."""
 _ROOMY = 130
@@ -60,43 +54,21 @@ def show_comparison(comparison: Comparison, console: Console | None = None) -> N
 
 
 def _headline(comparison: Comparison) -> Text:
-    told = [cell for cell in comparison.cells if not cell.reason]
-    best, count = comparison.best, len(comparison.cells)
-    if best is None:
-        first = told[0]
-        missed = ", ".join(
-            f"{v.objective} ({v.objective.show(v.value)})" for v in first.verdicts if not v.met
-        )
-        return Text(
-            f"None of {count} cells meets every objective; closest: {_name(first)}, which misses {missed}",
-            style="bold red",
-        )
-    meeting = sum(cell.met for cell in comparison.cells)
-    sure = ", ".join(f"{v.objective}: {chance(v.probability)}" for v in best.verdicts)
-    text = f"Best: {_name(best)}, {_BY[comparison.by]} of {meeting}"
-    text += f" that meet every objective ({sure})" if best.verdicts else " cells"
-    return Text(text, style="bold green")
-
-
-def _name(cell: Compared) -> str:
-    return ", ".join(cell.labels.values())
+    return Text(headline(comparison), style="bold red" if comparison.best is None else "bold green")
 
 
 def _failures(comparison: Comparison) -> list[str]:
     """One line a reason."""
-    by_reason: dict[str, list[str]] = {}
-    for cell in comparison.cells:
-        if cell.reason:
-            by_reason.setdefault(cell.reason, []).append(_name(cell))
+    failed = by_reason((cell.reason, name(cell)) for cell in comparison.cells if cell.reason)
     return [
         f"- {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {reason}"
-        for reason, names in by_reason.items()
+        for reason, names in failed.items()
     ]
 
 
 def _cells(comparison: Comparison, width: int) -> Table:
     roomy = width >= _ROOMY
-    told = [cell for cell in comparison.cells if not cell.reason]
+    told = told_cells(comparison)
     paths = list(dict.fromkeys(path for cell in comparison.cells for path in cell.labels))
     figures = [f for f in _FIGURES if any(not math.isnan(cell.value(f[0])) for cell in told)]
     if width < _NARROW:
@@ -110,7 +82,7 @@ def _cells(comparison: Comparison, width: int) -> Table:
         table.add_column(title, justify="right", no_wrap=True)
     for place, cell in enumerate(comparison.cells):
         mark = "*" if comparison.frontier[place] else ""
-        names = [cell.labels.get(path, "–") for path in paths] if roomy else [_name(cell)]
+        names = [cell.labels.get(path, "–") for path in paths] if roomy else [name(cell)]
         row: list[str | Text] = [mark, *names]
         if cell.reason:
             table.add_row(*row, *([""] if goals else []), Text("failed", style="red"))
@@ -119,17 +91,6 @@ def _cells(comparison: Comparison, width: int) -> Table:
         row += [figure_cell(key, cell.summary.get(key), roomy or key in _TOLD) for key, _ in figures]
         table.add_row(*row, style="bold" if cell is comparison.best else "")
     return table
-
-
-def field_titles(paths: Sequence[str]) -> list[str]:
-    """Give the last part of each path, or as much as tells them apart."""
-    titles = []
-    for path in paths:
-        parts = path.split(".")
-        short = parts[-1]
-        alike = [other for other in paths if other != path and other.split(".")[-1] == short]
-        titles.append(path.removeprefix("pools.") if alike else short)
-    return titles
 
 
 def _meets(cell: Compared) -> Text:
@@ -192,7 +153,7 @@ def _against(comparison: Comparison) -> Table | None:
     table = Table("Against the first", *(titles[f] for f in figures), box=None, pad_edge=False)
     for _, cell in others:
         table.add_row(
-            _name(cell), *(_change(f, difference(cell.summary[f], first.summary[f])) for f in figures)
+            name(cell), *(_change(f, difference(cell.summary[f], first.summary[f])) for f in figures)
         )
     return table
 
@@ -214,17 +175,8 @@ def _change(key: str, found: Estimate) -> Text:
 
 
 def _legend(comparison: Comparison) -> list[str]:
-    titles = {"accuracy": "more accuracy", "e2e_p99_s": "lower p99", "usd_per_query": "lower price a query"}
-    of = ", ".join(titles.get(figure, figure) for figure, _ in comparison.respects)
-    lines = [f"* on the Pareto frontier of {of}: no cell is as good in all and better in one."]
-    n = comparison.scenario.replications
-    if comparison.method == "closed_form":
-        lines.append("Closed form of an endless run, queues in the mean; overloaded cells have no latency.")
-    if n > 1:
-        below = (
-            "the models' and profiles' own errors in" if comparison.method == "closed_form" else "one run in"
-        )
-        lines.append(f"Below a figure: {below} 9 of 10 cases, from {n} replications.")
-    told = [cell for cell in comparison.cells if not cell.reason]
-    common = [note for note in told[0].notes if all(note in cell.notes for cell in told)]
-    return lines + [f"- {note}" for note in common]
+    lines = [
+        f"* on the Pareto frontier of {respects(comparison)}: no cell is as good in all and better in one."
+    ]
+    notes = common([cell.notes for cell in told_cells(comparison)])
+    return [*lines, *how_found(comparison), *(f"- {note}" for note in notes)]

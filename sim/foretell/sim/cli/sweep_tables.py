@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from foretell.sim.cli.comparison_tables import field_titles, figure_cell
+from foretell.sim.cli.comparison_tables import figure_cell
 from foretell.sim.objectives import objectives_from_mapping
+from foretell.sim.report.choices import field_titles
 from foretell.sim.report.words import chance
 from foretell.sim.sweeping import Row, Sweep
 

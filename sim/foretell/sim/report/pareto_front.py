@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from itertools import pairwise
 
@@ -25,7 +25,11 @@ _RIGHT = 14
 _TOLD = 200
 """Beaten points up to which each tells the pointer its name; of more, those that hide each other are one."""
 _NAMED = 14
-_LARGE, _SMALL = 1.55, 0.9
+_AIR = 0.06
+"""Room beside the outermost figures, as a share of their span."""
+_FROM_ZERO = 0.25
+"""An axis begins at 0 where its low end is below so much of its high end."""
+_LARGE = 1.55
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +110,6 @@ def front(
     groups = list(dict.fromkeys(point.group for point in drawn))
     corner, wished = _better(better, across, up)
     parts = [*frame(across, up, height, top), wished]
-    rows = stacked(dict(upright or {}), across)
-    parts += [*levels(dict(level or {}), up, across), *uprights(dict(upright or {}), rows, across, height)]
     places = [(across.at(point.x), up.at(point.y)) for point in drawn]
     parts += _beaten(
         drawn, places, [not (o or p.kept or p.chosen) for o, p in zip(on, drawn, strict=True)], groups
@@ -133,6 +135,8 @@ def front(
     weak = [at for path in paths for at in _along(path, better[0], stairs=stairs)] + places
     weak += [places[i] for i in seen] * 3
     parts += placed_names(wanted, taken, weak, room)
+    rows = stacked(dict(upright or {}), across)
+    parts += [*levels(dict(level or {}), up, across), *uprights(dict(upright or {}), rows, across, height)]
     marks, full = key(_legend(drawn, on, groups, apart=apart), width, height)
     return svg(width, full, title, about, [*parts, *marks])
 
@@ -153,8 +157,8 @@ def _scales(
 ) -> tuple[Scale, Scale, float]:
     """Both axes, and where the plot begins below the limits' names."""
     shown = [point for point, is_on in zip(points, on, strict=True) if is_on or point.kept or point.chosen]
-    xs = _values(x, [p.x for p in points], [p.x_range for p in shown], upright)
-    ys = _values(y, [p.y for p in points], [p.y_range for p in shown], level)
+    x, xs = _ends(x, [p.x for p in points], [p.x_range for p in shown], upright)
+    y, ys = _ends(y, [p.y for p in points], [p.y_range for p in shown], level)
     up = scale(y, ys, height - BELOW_PX, 22, across=False)
     left = 10 + CHARACTER_PX * max((len(text) for _, text in up.ticks), default=1)
     across = scale(x, xs, left, width - _RIGHT, across=True)
@@ -163,27 +167,30 @@ def _scales(
     return across, scale(y, ys, height - BELOW_PX, top, across=False), top
 
 
-def _values(
+def _ends(
     axis: Axis,
     figures: Sequence[float],
     ranges: Sequence[tuple[float, float] | None],
     limits: Mapping[str, float],
-) -> npt.NDArray[np.float64]:
-    """What an axis must show: figures, limits, whiskers as far as they squeeze nothing, and some air."""
-    least, most = min(figures, default=0.0), max(figures, default=1.0)
+) -> tuple[Axis, npt.NDArray[np.float64]]:
+    """The axis with its ends: figures, limits, whiskers as far as they squeeze nothing, and some air."""
+    if not figures:
+        return axis, np.zeros(0)
+    least, most = min(figures), max(figures)
     ends = [end for pair in ranges if pair is not None for end in pair if math.isfinite(end)]
-    told = [*figures, *(min(max(end, least / 2), most * 2) for end in ends), *limits.values()]
-    low, high = min(told, default=0.0), max(told, default=1.0)
+    near = least / 2 if least > 0 else least, most * 2 if most > 0 else most
+    told = np.array([*figures, *(min(max(end, near[0]), near[1]) for end in ends), *limits.values()])
+    low, high = float(told.min()), float(told.max())
     if axis.log:
-        air = (high / low) ** 0.04 if high > low > 0 else 1.3
-        told += [low / air, high * air] if low > 0 else []
+        air = (high / low) ** _AIR if high > low else 1.3
+        low, high = low / air, high * air
     else:
-        air = 0.04 * (high - low) or 0.1 * abs(high)
-        told += [
-            low - air if low > air else 0.0,
-            min(high + air, 1.0) if axis.unit == "share" else high + air,
-        ]
-    return np.array(told, dtype=np.float64)
+        air = _AIR * (high - low) or 0.1 * abs(high) or 1.0
+        low = low - air if low < 0 or low - air > _FROM_ZERO * high else 0.0
+        high = min(high + air, 1.0) if axis.unit == "share" and high <= 1 else high + air
+    low = low if axis.low is None else axis.low
+    high = high if axis.high is None else axis.high
+    return replace(axis, low=low, high=high), told
 
 
 def _better(better: tuple[str, str], across: Scale, up: Scale) -> tuple[Box, str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from html import escape
 from typing import TYPE_CHECKING
 
 from foretell.sim.intervals import Estimate
 from foretell.sim.quantities import show_number, show_seconds, show_seconds_between
 
 if TYPE_CHECKING:
+    from foretell.sim.objectives import Objective
     from foretell.sim.report.axes import Axis
 
 _WORDS: Mapping[str, tuple[str, str]] = {  # figure → words, unit of an axis
@@ -59,6 +61,7 @@ _METRICS = {
     "kv_transfer": "KV cache arrives after",
 }
 _LATENCY = re.compile(r"^(ttft|tpot|itl|e2e|kv_transfer)_(mean|std|p[\d.]+)_s$")
+_UNITS = re.compile(r"(\d) (%|µs|ms|s|min|h|USD|points|kJ|J|W|kW)(?![\w])")
 _LEAST = ("accuracy", "answered", "goodput_rps", "attainment", "capacity_rps", "cache_hit_rate")
 """Figures of which more is better, besides rates of work done."""
 
@@ -105,11 +108,8 @@ def shown(unit: str, value: float) -> str:
     """A value with its unit, as of an axis."""
     if not math.isfinite(value):
         return "–"
-    if unit == "s":
-        return show_seconds(value)
-    if unit == "share":
-        return f"{show_number(value * 100)} %"
-    return f"{show_number(value)} {unit.upper() if unit == 'usd' else unit}".strip()
+    factor, name = scaled(unit, value)
+    return f"{show_number(value / factor)} {name}".strip()
 
 
 def percent(value: float) -> str:
@@ -133,8 +133,26 @@ def between(figure: str, found: Estimate) -> str:
     unit = unit_of(figure)
     if unit == "s":
         return show_seconds_between(found.low, found.high)
-    scale = 100 if unit == "share" else 1
-    return f"{show_number(found.low * scale)} to {show_number(found.high * scale)}"
+    factor, _ = scaled(unit, found.value)
+    return f"{show_number(found.low / factor)} to {show_number(found.high / factor)}"
+
+
+def heading(figure: str) -> str:
+    """A figure's name over a column: short, latencies as people call them."""
+    found = _LATENCY.match(figure)
+    if found is not None and found[1] != "kv_transfer":
+        return f"{found[1].upper()} {found[2]}"
+    return words_of(figure)
+
+
+def limit_text(objective: Objective) -> str:
+    """An objective as it is written at a line."""
+    return str(objective).replace(">=", "≥").replace("<=", "≤")
+
+
+def prose(text: str) -> str:
+    """Text as HTML, a number and its unit on one line."""
+    return _UNITS.sub("\\1\u00a0\\2", escape(text))
 
 
 def signed(figure: str, value: float) -> str:
@@ -143,6 +161,28 @@ def signed(figure: str, value: float) -> str:
     unit = unit_of(figure)
     text = f"{show_number(abs(value) * 100)} points" if unit == "share" else shown(unit, abs(value))
     return ("+" if value >= 0 else "−") + text
+
+
+def signed_between(figure: str, low: float, high: float) -> str:
+    """The interval of a difference, its unit said once; empty where there is none."""
+    if not (math.isfinite(low) and math.isfinite(high)) or abs(high - low) < 1e-9:
+        return ""
+    unit = unit_of(figure)
+    factor, name = (0.01, "points") if unit == "share" else scaled(unit, max(abs(low), abs(high)))
+    ends = [f"{'+' if end >= 0 else '−'}{show_number(abs(end) / factor)}" for end in (low, high)]
+    return f"{ends[0]} to {ends[1]} {name}".strip()
+
+
+def scaled(unit: str, value: float) -> tuple[float, str]:
+    """What a value of an axis' unit is best divided by, and the unit then."""
+    if unit == "s":
+        text = show_seconds(value).split(" ")[-1]
+        return {"µs": 1e-6, "ms": 1e-3, "min": 60.0, "h": 3600.0}.get(text, 1.0), text
+    if unit == "share":
+        return 0.01, "%"
+    if unit in ("J", "W"):
+        return (1e3, f"k{unit}") if abs(value) >= 1e4 else (1.0, unit)
+    return 1.0, "USD" if unit == "usd" else unit
 
 
 def wide(values: list[float], times: float = 12.0) -> bool:
