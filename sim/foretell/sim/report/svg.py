@@ -8,8 +8,10 @@ colour and by marker, so that colour alone never tells.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from html import escape
+from importlib.resources import files
 
 _MARKERS: tuple[Callable[[float, float], str], ...] = (  # paths round a point
     lambda x, y: f"M{x - 2.6:.1f} {y:.1f}a2.6 2.6 0 1 0 5.2 0a2.6 2.6 0 1 0-5.2 0",
@@ -28,9 +30,30 @@ COLOURS = 8
 def svg(width: float, height: float, title: str, about: str, parts: Sequence[str]) -> str:
     """A whole chart; `about` says in words what it shows."""
     return (
-        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(title)}">'
-        f"<title>{escape(title)}</title><desc>{escape(about)}</desc>{''.join(parts)}</svg>"
+        f'<svg viewBox="0 0 {width:g} {height:g}" style="max-width:{1.15 * width:.0f}px" role="img" '
+        f'aria-label="{escape(title)}"><title>{escape(title)}</title><desc>{escape(about)}</desc>'
+        f"{''.join(parts)}</svg>"
     )
+
+
+def standalone(chart: str) -> str:
+    """The same chart as a file or a notebook's output of its own: its colours inside, light and dark.
+
+    Its rules are scoped by a class, so that they change nothing else on a page.
+    """
+    folder = files("foretell.sim.report")
+    colours, rules = ((folder / name).read_text(encoding="utf-8") for name in ("colours.css", "chart.css"))
+    scope = ".foretell-chart"
+    style = (
+        colours.replace(":root", scope)
+        + re.sub(r"^svg", scope, rules, flags=re.MULTILINE)
+        + f"{scope}{{background:var(--page);color:var(--text);font:12px system-ui,sans-serif}}"
+    )
+    inside = chart.index(">") + 1
+    head = chart[:inside].replace(
+        "<svg ", '<svg xmlns="http://www.w3.org/2000/svg" class="foretell-chart" ', 1
+    )
+    return f"{head}<style>{style}</style>{chart[inside:]}"
 
 
 def legend(names: Sequence[str]) -> str:
