@@ -35,6 +35,8 @@ autodoc_preserve_defaults = True
 autodoc_inherit_docstrings = False
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+napoleon_attr_annotations = False  # the signature has them
+add_module_names = False
 python_maximum_signature_line_length = 90
 toc_object_entries = False  # equations and API pages begin with a table of what is on them
 

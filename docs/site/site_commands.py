@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 import click
+from site_python import cell
 
 
 def commands(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -33,7 +34,7 @@ def pages() -> dict[str, str]:
         texts[page] = texts.get(page, "") + f"{level} {' '.join(path)}\n\n{_described(path, command)}\n"
         anchor = "" if len(path) == 2 else f"#{'-'.join(path)}"
         rows.append(
-            f"| [`{' '.join(path)}`]({path[1]}.md{anchor}) | {plain(command.get_short_help_str(200))} |"
+            f"| [`{' '.join(path)}`]({path[1]}.md{anchor}) | {cell(command.get_short_help_str(200))} |"
         )
     names = "\n".join(dict.fromkeys(page.partition("/")[2] for page in texts))
     texts["commands/index"] = (
@@ -60,7 +61,7 @@ def _row(parameter: click.Parameter, context: click.Context) -> Iterator[str]:
     if isinstance(parameter, click.Option) and not parameter.hidden:
         record = parameter.get_help_record(context)
         assert record is not None
-        yield f"| `{record[0].replace('|', chr(92) + '|')}` | {plain(record[1])} |"
+        yield f"| `{record[0].replace('|', chr(92) + '|')}` | {cell(record[1])} |"
 
 
 def _prose(text: str) -> str:
@@ -70,10 +71,5 @@ def _prose(text: str) -> str:
         if paragraph.startswith("\b\n"):
             done.append(f"```text\n{paragraph[2:]}\n```")
         elif paragraph.strip():
-            done.append(plain(paragraph))
+            done.append(cell(paragraph))
     return "\n\n".join(done)
-
-
-def plain(text: str) -> str:
-    """Text in which Markdown's signs mean themselves, on one line."""
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import ast
+import functools
 import importlib
 import importlib.util
 import inspect
 import re
 from collections.abc import Iterator, Mapping
 from types import ModuleType
+
+import site_python
 
 AREAS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     "step_time": (
@@ -47,7 +49,7 @@ AREAS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     ),
 }
 _ROOT = "foretell.models"
-_SOURCE = re.compile(r"(?ms)^\s*(?:The )?[Ss]ources?(?: of [^:\n]{1,60})?: (.+?)(?=\n\s*\n|\Z)")
+_SOURCE = re.compile(r"(?ms)^Sources?(?: of [^:\n]{1,60})?: (.+?)(?=\n\s*\n|\Z)")
 _CITED = re.compile(
     r"\(([^()]*(?:\([^()]*\)[^()]*)*(?:\b(?:19|20)\d\d\b|arXiv|NCCL \d)[^()]*)\)|(arXiv:\d{4}\.\d{5}[^.;]*)"
 )
@@ -66,13 +68,6 @@ def modules(names: tuple[str, ...]) -> Iterator[ModuleType]:
             stem = file.name.removesuffix(".py")
             if file.name.endswith(".py") and not stem.startswith("_") and f"{name[:-2]}.{stem}" not in own:
                 yield importlib.import_module(f"{_ROOT}.{name[:-2]}.{stem}")
-
-
-def public(module: ModuleType) -> list[str]:
-    """Names of the functions and classes that a module defines for others, in its order."""
-    tree = ast.parse(inspect.getsource(module))
-    kinds = (ast.FunctionDef, ast.ClassDef)
-    return [n.name for n in tree.body if isinstance(n, kinds) and not n.name.startswith("_")]
 
 
 def sources(doc: str) -> list[str]:
@@ -102,28 +97,14 @@ def pages() -> dict[str, str]:
 def _area(title: str, about: str, names: tuple[str, ...]) -> str:
     parts = [f"# {title}", about]
     for module in modules(names):
-        rows = list(_rows(module))
-        short = module.__name__.removeprefix(f"{_ROOT}.")
-        parts.append(f"## {short}")
-        if rows:
-            parts.append("| | formula or meaning | source |\n|---|---|---|\n" + "\n".join(rows))
-        parts.append(f"```{{eval-rst}}\n.. automodule:: {module.__name__}\n   :members:\n```")
+        general = bool(sources(inspect.getdoc(module) or ""))
+        parts.append(f"## {module.__name__.removeprefix(f'{_ROOT}.')}")
+        parts.append(site_python.reference(module, functools.partial(_source, general=general)))
     return "\n\n".join(parts) + "\n"
 
 
-def _rows(module: ModuleType) -> Iterator[str]:
-    general = sources(inspect.getdoc(module) or "")
-    for name in public(module):
-        thing = getattr(module, name)
-        doc = inspect.cleandoc(thing.__doc__ or "")
-        first = doc.split("\n\n")[0]
-        cited = "; ".join(sources(doc)) or ("the module's, below" if general else "ours")
-        yield f"| [`{name}`](#{module.__name__}.{name}) | {cell(first)} | {cell(cited)} |"
-
-
-def cell(text: str) -> str:
-    """Docstring text in a cell of a Markdown table: `names` are code, other signs mean themselves."""
-    parts = re.split(r"(`[^`\n]+`)", " ".join(text.split()))
-    escape = re.compile(r"([\\*_\[\]<>])")
-    done = "".join(part if at % 2 else escape.sub(r"\\\1", part) for at, part in enumerate(parts))
-    return done.replace("|", "\\|")
+def _source(thing: object, *, general: bool) -> str:
+    cited = "; ".join(sources(inspect.cleandoc(thing.__doc__ or "")))
+    if cited or inspect.isclass(thing):
+        return cited
+    return "as above" if general else "ours"

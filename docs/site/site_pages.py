@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import site_commands
 import site_equations
+import site_python
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Start": ("quickstart", "concepts", "how_to", "notebooks", "ui", "numbers"),
@@ -32,15 +33,6 @@ _README = {  # page → its title, and the sections of the README that it takes
     "evidence": ("Evidence", ("Evidence so far",)),
 }
 _LEFT_OUT = ("More",)  # the site's own navigation says it
-_API = {
-    "sim": ("Forecasts and simulation", "foretell.sim"),
-    "traces": ("Traces and workloads", "foretell.traces"),
-    "hardware": ("Hardware", "foretell.models.hardware"),
-    "architecture": ("LLM architectures", "foretell.models.architecture"),
-    "profiles": ("Outcome profiles", "foretell.models.profiles"),
-    "routers": ("Routers", "foretell.sim.routers"),
-    "programs": ("What programs are written with", "foretell.sim.programs.llm"),
-}
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"(?<!`)`[^`\n]+`(?!`)")
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
@@ -110,19 +102,7 @@ def split(text: str) -> tuple[str, dict[str, str]]:
 
 
 def _generated() -> dict[str, str]:
-    names = "\n".join(_API)
-    rows = "\n".join(f"| [{title}]({name}.md) | `{module}` |" for name, (title, module) in _API.items())
-    index = (
-        "# Python\n\nWhat is promised to stay: the names below. Equations have [pages of their own]"
-        f"(../equations/index.md).\n\n| | module |\n|---|---|\n{rows}\n\n"
-        f"```{{toctree}}\n:hidden:\n\n{names}\n```\n"
-    )
-    pages = {
-        f"api/{name}": f"# {title}\n\n```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n"
-        f"{'   :imported-members:' + chr(10) if module.count('.') == 1 else ''}```\n"
-        for name, (title, module) in _API.items()
-    }
-    return {"api/index": index, **pages, **site_commands.pages(), **site_equations.pages()}
+    return {**site_commands.pages(), **site_equations.pages(), **site_python.pages()}
 
 
 def _index(head: Page, pages: set[str]) -> Page:
@@ -207,7 +187,10 @@ def _stage_file(root: Path, into: Path, file: PurePosixPath, *, notebooks: bool)
                 f'<p><a href="{up}notebooks/{file.stem}.html">The notebook as it ran</a>. Its source:</p>\n\n'
             )
         fence = f"```{{literalinclude}} {file.name}\n:language: {language}\n```"
-        _write(copy.parent / f"{file.name}.md", f"---\norphan: true\n---\n\n# {file}\n\n{run}{fence}\n")
+        _write(
+            copy.parent / f"{file.name}.md",
+            f"---\norphan: true\nnosearch: true\n---\n\n# {file}\n\n{run}{fence}\n",
+        )
 
 
 def _write(file: Path, text: str) -> None:
