@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from foretell.sim.quantities import show_seconds, show_seconds_between
+from foretell.sim.report.words import between, chance, show, unit_of, words_of
+from foretell.sim.ui.questions import Handed
+from foretell.sim.ui.yaml_text import as_yaml
 
 if TYPE_CHECKING:
     from foretell.sim.closed_form import ClosedForm
-    from foretell.sim.forecasting import Forecast
+    from foretell.sim.forecasting import Forecast, Verdict
     from foretell.sim.intervals import Estimate
     from foretell.sim.scenario import Scenario
 
@@ -22,13 +24,17 @@ DRAWS = 8
 """Draws for the intervals of an answer; fewer where that would keep people waiting."""
 _LEAST_DRAWS = 4
 _PATIENCE_S = 0.35
+PERCENTILES = (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 99)
+CURVED = ("ttft", "tpot", "e2e")
+"""Latencies whose curves an answer has, by their percentiles."""
 
 
-def answer(scenario: Scenario, intervals: bool) -> dict[str, Any]:
+def answer(scenario: Scenario, handed: Handed, intervals: bool) -> dict[str, Any]:
     """Forecast in closed form.
 
     Args:
         scenario: what is asked.
+        handed: files that it may name.
         intervals: whether to draw what is not known for sure, which takes several times as long.
 
     Raises:
@@ -38,94 +44,167 @@ def answer(scenario: Scenario, intervals: bool) -> dict[str, Any]:
     from foretell.sim.closed_form import forecast_closed_form
 
     began = time.perf_counter()
-    found = forecast_closed_form(scenario, draws=1)
+    curved = _with_percentiles(scenario)
+    found = forecast_closed_form(curved, draws=1)
     if intervals:
         each = max(time.perf_counter() - began, 1e-3)
         draws = max(_LEAST_DRAWS, min(DRAWS, int(_PATIENCE_S / each)))
-        found = forecast_closed_form(scenario, draws=draws)
-    asked = replace(found, scenario=scenario)
-    return told(asked) | {"intervals": intervals, "seconds": time.perf_counter() - began}
+        found = forecast_closed_form(curved, draws=draws)
+    answered = told(_of(scenario, found), handed, curves=found.summary)
+    return answered | {"intervals": intervals, "seconds": time.perf_counter() - began}
 
 
-def told(found: Told) -> dict[str, Any]:
-    """What there is to tell of a forecast."""
-    from foretell.sim.cli.tables import _headline, _subject, chance
+def _with_percentiles(scenario: Scenario) -> Scenario:
+    """The same with objectives that bind nobody, after its own: their percentiles are then among the figures."""
+    from foretell.sim.objectives import limits_for, objectives_from_mapping
+
+    limits_for(objectives_from_mapping(scenario.objectives), scenario.goodput)  # says what is missing
+    more = {f"{metric}_p{q}": "<= 1e9 s" for metric in CURVED for q in PERCENTILES}
+    own = dict(scenario.objectives)
+    return replace(scenario, objectives=own | {name: more[name] for name in more if name not in own})
+
+
+def _of(scenario: Scenario, found: ClosedForm) -> ClosedForm:
+    """A forecast of `_with_percentiles` as one of the scenario itself."""
+    from foretell.sim.objectives import limits_for, objectives_from_mapping
+
+    verdicts = found.verdicts[: len(scenario.objectives)]
+    usual = {f"{metric}_p{q}_s" for metric in CURVED for q in (50, 90, 99)}
+    extra = {f"{metric}_p{q}_s" for metric in CURVED for q in PERCENTILES} - usual
+    extra -= {verdict.objective.key for verdict in verdicts}
+    if not limits_for(objectives_from_mapping(scenario.objectives), scenario.goodput):
+        extra |= {"attainment", "goodput_rps"}  # of limits that nobody set
+    summary = {name: value for name, value in found.summary.items() if name not in extra}
+    return replace(found, scenario=scenario, verdicts=verdicts, summary=summary)
+
+
+def told(found: Told, handed: Handed, curves: Mapping[str, Estimate] | None = None) -> dict[str, Any]:
+    """What there is to tell of a forecast, in closed form or simulated.
+
+    Args:
+        found: the forecast.
+        handed: files that its scenario may name.
+        curves: latencies at `PERCENTILES`, in closed form.
+
+    """
+    from foretell.sim.cli.tables import _headline, _subject
+    from foretell.sim.ui.answer_charts import charts
 
     chances = [v.probability for v in found.verdicts if not math.isnan(v.probability)]
-    least = min(chances) if chances else None
+    least = min(chances, default=math.nan)
     return {
         "met": found.met if found.verdicts else None,
         "headline": _headline(found).plain,
-        "chance": least,
-        "chance_shown": chance(math.nan if least is None else least),
+        "chance": finite(least),
+        "chance_shown": chance(least),
         "subject": _subject(found),
         "figures": list(_figures(found)),
         "objectives": [_objective(verdict) for verdict in found.verdicts],
-        "charts": {},
-        "commands": [],
+        "charts": charts(found, curves or {}),
+        "commands": list(_commands(found)),
         "notes": list(found.notes),
         "method": found.method,
-        "yaml": "",
+        "yaml": as_yaml(found.scenario, handed),
     }
 
 
-def _objective(verdict: Any) -> dict[str, Any]:
-    from foretell.sim.cli.tables import chance
+def _objective(verdict: Verdict) -> dict[str, Any]:
     from foretell.sim.objectives import room_of
 
     objective = verdict.objective
     return {
         "name": objective.name,
+        "figure": objective.key,
         "text": str(objective),
         "met": verdict.met,
         "value": finite(verdict.value),
         "shown": objective.show(verdict.value) if math.isfinite(verdict.value) else "–",
+        "limit": objective.limit,
         "chance": finite(verdict.probability),
         "chance_shown": chance(verdict.probability),
         "room": finite(room_of(objective, verdict.value)),
     }
 
 
-_GROUPS = (
-    ("answers", ("accuracy", "answered", "late", "query_", "calls_", "tokens_")),
-    ("cost", ("usd", "energy", "power")),
-    ("load", ("request_", "capacity", "load", "goodput", "attainment", "output_", "total_")),
-)
+_METRICS = ("ttft", "tpot", "itl", "e2e", "kv_transfer")
+_GROUPS: Mapping[str, tuple[str, ...]] = {  # group → its figures, in their order
+    "answers": ("accuracy", "answered", "late", "query_throughput_rps", "calls_per_query", "tokens_per_query"),
+    "load": (
+        "request_throughput_rps",
+        "capacity_rps",
+        "load",
+        "goodput_rps",
+        "attainment",
+        "output_throughput_tps",
+        "total_throughput_tps",
+        "output_throughput_per_accelerator_tps",
+        "total_throughput_per_accelerator_tps",
+    ),
+    "cost": (
+        "usd_per_h",
+        "usd_per_query",
+        "usd_per_correct",
+        "usd_per_million_output_tokens",
+        "usd_per_million_tokens",
+        "energy_per_query_J",
+        "energy_per_correct_J",
+        "energy_per_output_token_J",
+        "power_W",
+    ),
+    "engine": (
+        "utilisation",
+        "prefill_utilisation",
+        "decode_utilisation",
+        "kv_transfer_utilisation",
+        "mean_batch",
+        "mean_waiting",
+        "kv_use",
+        "prefill_kv_use",
+        "decode_kv_use",
+        "cache_hit_rate",
+        "preemptions",
+    ),
+}
 
 
 def _figures(found: Told) -> Iterator[dict[str, Any]]:
-    from foretell.sim.cli.tables import _FIGURES, _METRICS
-
     asked = {v.objective.key.split("_")[1] for v in found.verdicts if v.objective.kind == "time"}
     statistics = ["mean", "p50", "p90", "p99"]
-    statistics += sorted(s for s in asked if s not in statistics)
-    for metric, label in _METRICS.items():
-        for statistic in statistics:
-            key = f"{metric}_{statistic}_s"
-            if key in found.summary:
-                yield _figure(key, "latency", f"{label}, {statistic}", found.summary[key], show_seconds, "")
-    for key, label, show, unit in _FIGURES:
-        if key in found.summary:
-            group = next((name for name, starts in _GROUPS if key.startswith(starts)), "engine")
-            yield _figure(key, group, label.strip().removeprefix("- "), found.summary[key], show, unit)
+    statistics += sorted(asked.difference(statistics))
+    groups = {"latency": tuple(f"{m}_{s}_s" for m in _METRICS for s in statistics)} | dict(_GROUPS)
+    for group, names in groups.items():
+        for name in names:
+            if name in found.summary:
+                yield _figure(name, group, found.summary[name])
 
 
-def _figure(key: str, group: str, label: str, found: Estimate, show: Any, unit: str) -> dict[str, Any]:
-    low, high = finite(found.low), finite(found.high)
-    ranged = ""
-    if low is not None and high is not None and low < high:
-        ranged = show_seconds_between(low, high) if key.endswith("_s") else f"{show(low)} to {show(high)}{unit}"
+def _figure(name: str, group: str, found: Estimate) -> dict[str, Any]:
     return {
-        "name": key,
+        "name": name,
         "group": group,
-        "label": label,
-        "unit": "s" if key.endswith("_s") else unit.strip(),
+        "label": words_of(name),
+        "unit": unit_of(name),
         "value": finite(found.value),
-        "shown": f"{show(found.value)}{unit}" if math.isfinite(found.value) else "–",
-        "low": low,
-        "high": high,
-        "range": ranged,
+        "shown": show(name, found.value),
+        "low": finite(found.low),
+        "high": finite(found.high),
+        "range": between(name, found),
     }
+
+
+def _commands(found: Told) -> Iterator[dict[str, Any]]:
+    """The `vllm serve` line of each pool."""
+    from foretell.sim.vllm_command import serve_commands
+
+    for command in serve_commands(found.scenario, found.deployment):
+        if command.hardware is not None:
+            yield {
+                "pool": command.pool,
+                "replicas": command.replicas,
+                "accelerators": command.accelerators,
+                "line": command.line,
+                "notes": list(command.notes),
+            }
 
 
 def finite(value: float) -> float | None:

@@ -20,9 +20,13 @@ MOST_VALUES = 5_000
 """Fields and list items of a scenario; aliases of YAML count as often as they occur."""
 MOST_DEEP = 20
 MOST_TEXT = 2_000
+MOST_ENGINES = 20_000
+MOST_REPLICATIONS = 64
+MOST_REQUESTS = 500_000
+"""Of a simulation that the page may ask for."""
 _MOST = 1e15
 _UPLOAD = "upload:"
-_ASIDE = ("compare", "sweep", "plan")
+SECTIONS_ASIDE = ("compare", "sweep", "plan")
 """Sections that ask something else; the page answers for the scenario itself."""
 _FREE = ("objectives", "goodput", "client")
 """Sections whose texts name nothing: limits, and where figures come from."""
@@ -56,7 +60,9 @@ def asked(values: object, handed: Handed) -> Scenario:
             one line that names the field.
 
     """
-    return Scenario.from_dict(plain(values, handed))
+    found = Scenario.from_dict(plain(values, handed))
+    check_scale(found)
+    return found
 
 
 def plain(values: object, handed: Handed) -> dict[str, Any]:
@@ -68,8 +74,8 @@ def plain(values: object, handed: Handed) -> dict[str, Any]:
     """
     if not isinstance(values, dict):
         raise ValueError("scenario: not a table of fields such as workload and pools")
-    _check_size(values)
-    kept = {name: value for name, value in values.items() if name not in _ASIDE}
+    check_size(values)
+    kept = {name: value for name, value in values.items() if name not in SECTIONS_ASIDE}
     for path, text in _texts(kept):
         why = None if text in handed.texts else _refusal(path, text)
         if why is not None and not (path[-1] == "trace" and text.startswith(_UPLOAD)):
@@ -166,7 +172,7 @@ def _near(text: str, known: frozenset[str]) -> str:
     return f" (did you mean {near[0]}?)" if near else ""
 
 
-def _check_size(values: dict[str, Any]) -> None:
+def check_size(values: dict[str, Any]) -> None:
     """Refuse what no scenario is like, before anything walks through it."""
     left = MOST_VALUES
     waiting: list[tuple[tuple[str, ...], Any]] = [((), values)]
@@ -190,6 +196,46 @@ def _check_size(values: dict[str, Any]) -> None:
                 raise ValueError(f"{where}: not a number between ±1e15")
         elif value is not None:
             raise ValueError(f"{where}: {_short(str(value))} is neither text, number nor table")
+
+
+def check_scale(scenario: Scenario) -> None:
+    """Refuse a deployment that no closed form should be asked about.
+
+    Raises:
+        ValueError: it has too many engines, or too many draws; one line.
+
+    """
+    for name, pool in scenario.pools.items():
+        engines = sum(group.count * (group.data_parallel_size or 1) for group in pool.groups)
+        if engines > MOST_ENGINES:
+            raise ValueError(f"pools.{name}.replicas: {engines:,} engines; the page takes up to {MOST_ENGINES:,}")
+    if scenario.replications > MOST_REPLICATIONS:
+        raise ValueError(
+            f"replications: {scenario.replications:,}; the page takes up to {MOST_REPLICATIONS}; fewer are enough"
+        )
+
+
+def check_work(scenario: Scenario) -> None:
+    """Refuse a simulation that would not end.
+
+    Raises:
+        ValueError: as `check_scale`, or too many requests; one line.
+
+    """
+    check_scale(scenario)
+    workload = scenario.workload
+    count = float(workload.num_requests or 0)
+    name = "num_requests"
+    if workload.duration_s is not None and workload.arrivals is not None:
+        from foretell.traces.spec import arrivals_from_spec
+
+        process = arrivals_from_spec(workload.arrivals)
+        count, name = workload.duration_s * getattr(process, "mean_rate_per_s", 0.0), "duration_s"
+    if count > MOST_REQUESTS:
+        raise ValueError(
+            f"workload.{name}: {count:,.0f} requests; the page simulates up to {MOST_REQUESTS:,}: "
+            "use foretell forecast for more"
+        )
 
 
 def _with_uploads(values: dict[str, Any], handed: Handed) -> dict[str, Any]:

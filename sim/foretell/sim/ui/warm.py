@@ -15,4 +15,4 @@ def warm_up() -> None:
     from foretell.sim.ui.starts import STARTS
 
     with contextlib.suppress(ValueError):
-        answer(asked(dict(STARTS[0].scenario), Handed()), intervals=False)
+        answer(asked(dict(STARTS[0].scenario), Handed()), Handed(), intervals=False)

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from foretell.sim.ui.questions import Handed
@@ -80,11 +81,51 @@ def ask_answer(scenario: object, handed: Handed, intervals: bool = False) -> str
     from foretell.sim.ui.answers import answer
     from foretell.sim.ui.questions import asked
 
-    return json.dumps(answer(asked(scenario, handed), intervals), allow_nan=False)
+    return json.dumps(answer(asked(scenario, handed), handed, intervals), allow_nan=False)
 
 
-WORK: Mapping[str, Callable[..., Any]] = {
+def ask_frontier(scenario: object, handed: Handed) -> str:
+    """How far a deployment could go, as JSON."""
+    from foretell.sim.ui.frontiers import frontier
+    from foretell.sim.ui.questions import asked
+
+    return json.dumps(frontier(asked(scenario, handed)), allow_nan=False)
+
+
+def ask_read(text: object, handed: Handed) -> str:
+    """The scenario of a YAML text, as JSON."""
+    from foretell.sim.ui.questions import SECTIONS_ASIDE, asked
+    from foretell.sim.ui.yaml_text import from_yaml, with_ids
+
+    if not isinstance(text, str):
+        raise ValueError("yaml: not a text")
+    values = from_yaml(text)
+    dropped = [name for name in SECTIONS_ASIDE if name in values]
+    found = asked(with_ids(values, handed), handed)
+    return json.dumps({"scenario": with_ids(found.to_dict(), handed), "dropped": dropped}, allow_nan=False)
+
+
+def ask_write(scenario: object, handed: Handed) -> str:
+    """The YAML of a scenario, as JSON."""
+    from foretell.sim.ui.questions import asked
+    from foretell.sim.ui.yaml_text import as_yaml
+
+    return json.dumps({"yaml": as_yaml(asked(scenario, handed), handed)}, allow_nan=False)
+
+
+def ask_trace(path: Path) -> str:
+    """What is told of an uploaded trace, as JSON."""
+    from foretell.sim.ui.uploads import about_trace
+
+    return json.dumps(about_trace(path), allow_nan=False)
+
+
+WORK: Mapping[str, Callable[..., str]] = {
     "choices": ask_choices,
     "answer": ask_answer,
+    "frontier": ask_frontier,
+    "read": ask_read,
+    "write": ask_write,
+    "trace": ask_trace,
 }
 """Kind of question → who answers it."""

@@ -1,0 +1,324 @@
+"""How far a deployment could go: its frontier over the load, with other hardware or other models beside it.
+
+As many points as a fixed time of the processor allows are computed, those that matter most first.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from foretell.sim.quantities import show_number, show_seconds
+from foretell.sim.report.page import figure
+from foretell.sim.report.pareto_front import Point, front
+from foretell.sim.report.plots import Axis, Line, lines
+from foretell.sim.ui.answers import finite
+
+if TYPE_CHECKING:
+    from foretell.sim.analytic import Analysis
+    from foretell.sim.analytic_load import Load
+    from foretell.sim.deployment import Deployment
+    from foretell.sim.scenario import Pool, Scenario
+
+PATIENCE_S = 0.33
+"""Seconds of the processor after which no further point is begun."""
+_LOADS = (0.8, 0.3, 0.95, 0.55, 0.1, 0.9)
+"""Shares of the capacity, in the order in which they are computed."""
+_BESIDE = (0.85, 0.35)
+_SLOW_S = 0.03
+"""A point that takes longer leaves the own frontier with half of its points."""
+_HARDWARE = ("h200", "b200", "h100-sxm", "a100-80gb-sxm", "mi300x", "l40s")
+_FULL = 0.7
+"""Share of the capacity at which a query's cost is told."""
+_SAMPLES = (1, 2, 4, 8, 16, 32, 3, 6, 12, 24, 64)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A point: figures of an analysis, and what it is of.
+
+    Attributes:
+        series: hardware or model.
+        label: what tells it from the others of its series.
+        figures: of the analysis.
+        here: whether it is the scenario as asked.
+
+    """
+
+    series: str
+    label: str
+    figures: dict[str, float]
+    here: bool = False
+
+
+def frontier(scenario: Scenario) -> dict[str, Any]:
+    """Tell how far it could go.
+
+    Raises:
+        ValueError: the scenario has no closed form or no rate, or is impossible; one line.
+
+    """
+    began, spent = time.perf_counter(), time.thread_time()
+
+    def late() -> bool:
+        return time.thread_time() - spent > PATIENCE_S
+
+    made = _of_tasks(scenario, late) if scenario.workload.task is not None else _of_load(scenario, late)
+    return made | {"seconds": time.perf_counter() - began}
+
+
+def _of_load(scenario: Scenario, late: Any) -> dict[str, Any]:
+    """Tokens/s of a user against tokens/s of an accelerator as the load grows."""
+    from foretell.sim.analytic_load import load_of
+
+    if scenario.workload.concurrency is not None:
+        raise ValueError("workload.concurrency: a closed loop has one load only; give arrivals for a frontier")
+    load = load_of(scenario.workload)
+    points = list(_over_load(scenario, load, late))
+    notes, left = [], []
+    for name, other in _elsewhere(scenario):
+        if late():
+            left.append(name)
+            continue
+        try:
+            points += _beside(name, other, load, late)
+        except ValueError as error:
+            notes.append(f"{name}: {error}")
+    if left:
+        notes.append(f"left out, to answer in time: {', '.join(left)}")
+    x, y = Axis("tokens/s of a user (1 / mean TPOT)", low=0), Axis("output tokens/s of an accelerator", low=0)
+    about = (
+        "Tokens/s of a user against tokens/s of an accelerator as the load grows, from a tenth of the capacity to 95 %; "
+        "the ring is the load asked; other hardware as it stands in place of this."
+    )
+    told = [
+        Point(*_speeds(one.figures), told=f"{one.series} at {one.label}", group=one.series, chosen=one.here)
+        for one in points
+    ]
+    chart = front(
+        told, x, y, "Speed of a user against output of an accelerator", about,
+        better=("max", "max"), apart=True, stairs=False,
+    )  # fmt: skip
+    charts = {"frontier": figure(chart, "Speed of a user against output of an accelerator, as the load grows")}
+    own = [one for one in points if one.series == points[0].series]
+    if over := _over_rate(scenario, own):
+        charts["load"] = over
+    return {
+        "charts": charts,
+        "about": about,
+        "x": {"label": x.label, "unit": "1/s"},
+        "y": {"label": y.label, "unit": "1/s"},
+        "points": [_plain(one, *_speeds(one.figures)) for one in points],
+        "notes": notes,
+    }
+
+
+def _over_load(scenario: Scenario, load: Load, late: Any) -> Iterator[Found]:
+    """The scenario at its own rate, then at shares of its capacity."""
+    deployment = _deployed(scenario, load)
+    series, began = _series(scenario), time.thread_time()
+    own = _analysed(scenario, load, deployment)
+    slow = time.thread_time() - began > _SLOW_S
+    yield Found(series, f"{show_number(load.rate_per_s)}/s", own.figures, here=True)
+    capacity = own.figures["capacity_rps"]
+    for share in _LOADS[: len(_LOADS) // (1 + slow)]:
+        if late():
+            return
+        at = replace(load, rate_per_s=share * capacity)
+        yield Found(series, f"{show_number(at.rate_per_s)}/s", _analysed(scenario, at, deployment).figures)
+
+
+def _beside(name: str, scenario: Scenario, load: Load, late: Any) -> Iterator[Found]:
+    """Other hardware at a few shares of its capacity."""
+    deployment = _deployed(scenario, load)
+    own = _analysed(scenario, load, deployment)
+    if own.figures["load"] < 0.97:
+        yield Found(name, f"{show_number(load.rate_per_s)}/s", own.figures)
+    for share in _BESIDE:
+        if late():
+            return
+        if abs(share - own.figures["load"]) < 0.1:
+            continue
+        at = replace(load, rate_per_s=share * own.figures["capacity_rps"])
+        yield Found(name, f"{show_number(at.rate_per_s)}/s", _analysed(scenario, at, deployment).figures)
+
+
+def _deployed(scenario: Scenario, load: Load) -> Deployment:
+    from foretell.sim.forecasting import deployed
+
+    return deployed(scenario, load.mean_context)
+
+
+def _analysed(scenario: Scenario, load: Load | None, deployment: Deployment) -> Analysis:
+    from foretell.sim.analytic import analyse
+
+    return analyse(scenario, load, deployment)
+
+
+def _series(scenario: Scenario) -> str:
+    return " and ".join(dict.fromkeys(str(pool.hardware or "as given") for pool in scenario.pools.values()))
+
+
+def _elsewhere(scenario: Scenario) -> Iterator[tuple[str, Scenario]]:
+    """The same pools on other hardware, where it is one kind that does not say its own price or times."""
+    pools = scenario.pools.values()
+    kinds = {pool.hardware for pool in pools}
+    bare = all(
+        isinstance(pool.replicas, int) and pool.model is not None and pool.calibration is None for pool in pools
+    )
+    if len(kinds) != 1 or not bare:
+        return
+    for name in _HARDWARE:
+        if name not in kinds:
+            changed: dict[str, Pool] = {
+                pool: replace(spec, hardware=name, price_usd_per_h=None) for pool, spec in scenario.pools.items()
+            }
+            yield name, replace(scenario, pools=changed)
+
+
+def _speeds(figures: dict[str, float]) -> tuple[float, float]:
+    tpot = figures.get("tpot_mean_s", math.nan)
+    speed = 1 / tpot if tpot > 0 and math.isfinite(tpot) else math.nan
+    return speed, figures.get("output_throughput_per_accelerator_tps", math.nan)
+
+
+def _over_rate(scenario: Scenario, points: Sequence[Found]) -> str:
+    """Latencies of the scenario against the rate, with its limits."""
+    from foretell.sim.objectives import objectives_from_mapping
+
+    rows = sorted(
+        (one.figures["request_throughput_rps"], one.figures)
+        for one in points
+        if math.isfinite(one.figures.get("e2e_p99_s", math.inf))
+    )
+    if len(rows) < 3:
+        return ""
+    x = [rate for rate, _ in rows]
+    series = {
+        "first token, p99": Line(x, [f["ttft_p99_s"] for _, f in rows]),
+        "whole answer, p99": Line(x, [f["e2e_p99_s"] for _, f in rows]),
+        "each further token, p99": Line(x, [f["tpot_p99_s"] for _, f in rows]),
+    }
+    limits = {
+        str(o): o.limit for o in objectives_from_mapping(scenario.objectives) if o.kind == "time" and o.limit > 0
+    }
+    here, capacity = points[0].figures, points[0].figures["capacity_rps"]
+    uprights = {"capacity": capacity}
+    if here["load"] < 1:
+        uprights = {"asked": here["request_throughput_rps"], "capacity": capacity}
+    chart = lines(
+        series, Axis("requests/s"), Axis("time", "s", log=True), "Latency as the load grows",
+        f"99th percentiles of latencies against the rate, up to the capacity of {show_number(capacity)} requests/s",
+        upright=uprights, level=limits,
+    )  # fmt: skip
+    return figure(chart, "Latency as the load grows, up to the capacity")
+
+
+def _of_tasks(scenario: Scenario, late: Any) -> dict[str, Any]:
+    """Accuracy against cost and latency over the samples of a strategy and over models."""
+    points, notes = [], []
+    for index, (series, label, other) in enumerate(_variants(scenario)):
+        if index and late():
+            notes.append("some samples and models are left out, to answer in time")
+            break
+        if index:
+            with suppress(ValueError):  # a model without a profile, or one that does not fit
+                points.append(Found(series, label, _task_figures(other)))
+        else:
+            points.append(Found(series, label, _task_figures(other), here=True))
+    about = (
+        "Right answers against the cost of a query and against its latency, over the samples of the strategy and over "
+        f"models. Cost: rent where the accelerators carry {_FULL:.0%} of what they can; latency: at the rate asked."
+    )
+    charts = {}
+    rows = (
+        ("cost", "usd", Axis("cost of a query", "usd", log=True), "Right answers against cost"),
+        ("latency", "s", Axis("p99 of a query at the rate asked", "s", log=True), "Right answers against latency"),
+    )
+    for name, kind, x, title in rows:
+        told = [
+            Point(
+                _costs(one.figures)[name], one.figures["accuracy"], one.label,
+                f"{one.series}, {one.label}: {one.figures['accuracy']:.1%} right, {_shown(_costs(one.figures)[name], kind)}",
+                group=one.series, chosen=one.here,
+            )
+            for one in points
+        ]  # fmt: skip
+        if sum(point.drawn for point in told) > 1:
+            y = Axis("right answers", "share")
+            charts[f"frontier_{name}"] = figure(front(told, x, y, title, about), title)
+    if not charts:
+        notes.append("no second point: nothing else has a closed form and a profile here")
+    return {
+        "charts": charts,
+        "about": about,
+        "x": {"label": "cost of a query", "unit": "usd"},
+        "y": {"label": "right answers", "unit": "share"},
+        "points": [_plain(one, _costs(one.figures)["cost"], one.figures["accuracy"]) for one in points],
+        "notes": notes,
+    }
+
+
+def _task_figures(scenario: Scenario) -> dict[str, float]:
+    from foretell.sim.forecasting import deployed
+
+    return _analysed(scenario, None, deployed(scenario, math.nan)).figures
+
+
+def _costs(figures: dict[str, float]) -> dict[str, float]:
+    usd = figures.get("usd_per_h", math.nan)
+    return {
+        "cost": usd / 3600 / (_FULL * figures["capacity_rps"]),
+        "latency": figures.get("e2e_p99_s", math.nan),
+    }
+
+
+def _variants(scenario: Scenario) -> Iterator[tuple[str, str, Scenario]]:
+    """The scenario as asked, then with other samples, then with other models of the same strategy."""
+    pool = scenario.parsed_strategy.solvers[0]  # type: ignore[union-attr]
+    spec = scenario.pools[pool]
+    counts: Sequence[int | None] = (None,)
+    n = scenario.strategy.get("n")
+    yield str(spec.model), f"n={n}" if n else str(scenario.strategy["name"]), scenario
+    if isinstance(n, int):
+        counts = [count for count in _SAMPLES if count != n][:6]
+        for count in counts:
+            strategy = dict(scenario.strategy) | {"n": count}
+            with suppress(ValueError):
+                yield str(spec.model), f"n={count}", replace(scenario, strategy=strategy)
+        counts = (n, 1)
+    for model in _other_models(scenario, spec):
+        pools = dict(scenario.pools) | {pool: replace(spec, model=model, outcomes=None)}
+        for count in counts:
+            strategy = dict(scenario.strategy) | ({} if count is None else {"n": count})
+            with suppress(ValueError):
+                label = f"n={count}" if count else str(scenario.strategy["name"])
+                yield model, label, replace(scenario, pools=pools, strategy=strategy)
+
+
+def _other_models(scenario: Scenario, spec: Pool) -> Iterator[str]:
+    """Models with a profile of the task and an architecture, those of about the same size first."""
+    from foretell.models.architecture import list_architectures, load_architecture
+    from foretell.models.profiles import list_outcomes
+
+    if spec.model is None:
+        return
+    known = set(list_architectures())
+    task = scenario.workload.task
+    names = [m for t, m in list_outcomes() if t == task and m in known and m != spec.model]
+    size = math.log(load_architecture(spec.model).active_parameters())
+    yield from sorted(names, key=lambda name: abs(math.log(load_architecture(name).active_parameters()) - size))
+
+
+def _plain(one: Found, x: float, y: float) -> dict[str, Any]:
+    return {"series": one.series, "label": one.label, "x": finite(x), "y": finite(y), "here": one.here}
+
+
+def _shown(value: float, unit: str) -> str:
+    if not math.isfinite(value):
+        return "more comes than can be served"
+    return show_seconds(value) if unit == "s" else f"{show_number(value)} USD"
