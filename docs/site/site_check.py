@@ -27,7 +27,7 @@ _PASSIVE = {
     "contents",
     "up",
 }
-_STYLE_URL = re.compile(r"""(?:url\(\s*|@import\s+)["']?([^"')\s;]+)""")
+_STYLE_URL = re.compile(r"""(?:url\(\s*|@import\s+(?=["']))["']?([^"')\s;]+)""")
 _SCRIPT_LOAD = re.compile(
     r"""(?:\bfetch\(|\bimport\(|\bfrom\s*|\.src\s*=|\.href\s*=|\.open\([^)]{0,20}|new\s+\w*(?:Worker|Socket|EventSource)\()"""
     r"""\s*["'`]((?:https?:|wss?:)?//[^"'`]+)"""
