@@ -32,7 +32,7 @@ MAX_MODEL_LEN = 131_072
 """max_model_len where neither a model nor the user gives one."""
 _WITHOUT_MODEL_BLOCKS = 2000
 
-_DTYPES = {
+DTYPES = {
     "auto": "bf16",
     "bfloat16": "bf16",
     "float16": "fp16",
@@ -40,7 +40,7 @@ _DTYPES = {
     "float": "fp32",
     "float32": "fp32",
 }
-_QUANTIZATION = {  # vLLM's name → formats of weights and of activations
+QUANTIZATION = {  # vLLM's name → formats of weights and of activations
     "fp8": ("fp8", "fp8"),
     "modelopt_fp4": ("nvfp4", "fp4"),
     "nvfp4": ("nvfp4", "fp4"),
@@ -51,10 +51,10 @@ _QUANTIZATION = {  # vLLM's name → formats of weights and of activations
     "gptq_marlin": ("int4", "bf16"),
     "int8": ("int8", "int8"),
 }
-_CONTAINERS = ("compressed-tensors", "modelopt")
+CONTAINERS = ("compressed-tensors", "modelopt")
 """Names that say how a checkpoint is stored, not in which format: the checkpoint itself says that."""
 _SHIPPED_ACTIVATIONS = {"fp8": "fp8", "int8": "int8", "nvfp4": "fp4", "fp4": "fp4"}
-_KV_DTYPES = {"bfloat16": "bf16", "fp8": "fp8", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8", "fp8_inc": "fp8"}
+KV_DTYPES = {"bfloat16": "bf16", "fp8": "fp8", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8", "fp8_inc": "fp8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,17 +198,17 @@ def precision_of(architecture: Architecture, dtype: str, quantization: str | Non
         ValueError: a name that is not known (the known ones are listed).
 
     """
-    base = _look_up("dtype", dtype, _DTYPES)
-    cache = _look_up("kv_cache_dtype", kv, {"auto": base, **_KV_DTYPES})
+    base = _look_up("dtype", dtype, DTYPES)
+    cache = _look_up("kv_cache_dtype", kv, {"auto": base, **KV_DTYPES})
     shipped = architecture.weight_dtype
     plain = shipped in ("bf16", "fp16", "fp32")
-    if quantization is not None and not (quantization in _CONTAINERS and not plain):
-        if quantization in _CONTAINERS:
+    if quantization is not None and not (quantization in CONTAINERS and not plain):
+        if quantization in CONTAINERS:
             raise ValueError(
                 f"quantization: {quantization} is how a checkpoint is stored, and {architecture.name} ships "
-                f"in {shipped}; name the format, one of {', '.join(_QUANTIZATION)}"
+                f"in {shipped}; name the format, one of {', '.join(QUANTIZATION)}"
             )
-        weights, activations = _look_up("quantization", quantization, _QUANTIZATION)
+        weights, activations = _look_up("quantization", quantization, QUANTIZATION)
         return Precision(weights, activations, cache)
     if plain:
         return Precision(base, base, cache)

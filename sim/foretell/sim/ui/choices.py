@@ -23,7 +23,7 @@ def choices(scenario: Mapping[str, Any] | None, file: str | None) -> dict[str, A
 
     """
     from foretell.sim.cli.catalogue import KINDS
-    from foretell.sim.deployment import _DTYPES, _KV_DTYPES, _QUANTIZATION
+    from foretell.sim.deployment import DTYPES, KV_DTYPES, QUANTIZATION
     from foretell.sim.forecast_json import tool_version
 
     return {
@@ -42,9 +42,9 @@ def choices(scenario: Mapping[str, Any] | None, file: str | None) -> dict[str, A
         "tasks": list(_tasks()),
         "strategies": list(_strategies()),
         "objectives": list(_objectives()),
-        "dtypes": list(_DTYPES),
-        "quantizations": list(_QUANTIZATION),
-        "kv_cache_dtypes": ["auto", *_KV_DTYPES],
+        "dtypes": list(DTYPES),
+        "quantizations": list(QUANTIZATION),
+        "kv_cache_dtypes": ["auto", *KV_DTYPES],
     }
 
 

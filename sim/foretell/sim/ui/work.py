@@ -113,6 +113,29 @@ def ask_write(scenario: object, handed: Handed) -> str:
     return json.dumps({"yaml": as_yaml(asked(scenario, handed), handed)}, allow_nan=False)
 
 
+def ask_vllm(scenario: object, command: object, pool: object, handed: Handed) -> str:
+    """A scenario with the pool that a `vllm serve` line describes, as JSON."""
+    from foretell.sim.ui.questions import asked
+    from foretell.sim.ui.yaml_text import with_ids
+    from foretell.sim.vllm_line import read_serve_line
+
+    if not isinstance(command, str) or len(command) > 20_000:
+        raise ValueError("command: not a line of text")
+    line = read_serve_line(command)
+    values = asked(scenario, handed).to_dict()
+    pools = values["pools"]
+    name = pool if isinstance(pool, str) and pool in pools else next(iter(pools))
+    values["pools"] = pools | {name: line.laid_over(pools[name])}
+    found = with_ids(asked(with_ids(values, handed), handed).to_dict(), handed)
+    told = {
+        "scenario": found,
+        "pool": name,
+        "understood": [{"flag": flag, "as": f"pools.{name}.{place}"} for flag, place in line.understood],
+        "ignored": [{"flag": flag, "why": why} for flag, why in line.ignored],
+    }
+    return json.dumps(told, allow_nan=False)
+
+
 def ask_trace(path: Path) -> str:
     """What is told of an uploaded trace, as JSON."""
     from foretell.sim.ui.uploads import about_trace
@@ -126,6 +149,7 @@ WORK: Mapping[str, Callable[..., str]] = {
     "frontier": ask_frontier,
     "read": ask_read,
     "write": ask_write,
+    "vllm": ask_vllm,
     "trace": ask_trace,
 }
 """Kind of question → who answers it."""
