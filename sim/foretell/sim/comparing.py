@@ -138,6 +138,18 @@ class Comparison:
 
         return comparison_dict(self)
 
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The report as one HTML page that needs no network; written to `path` too, whole or not at all.
+
+        Raises:
+            ValueError: it cannot be written.
+
+        """
+        from foretell.sim.records import write_page
+        from foretell.sim.report.comparison_page import comparison_page
+
+        return write_page(comparison_page(self), path)
+
 
 def compare(
     scenario: Scenario,

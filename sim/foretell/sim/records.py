@@ -97,6 +97,18 @@ def write_text(target: Path, text: str) -> None:
             aside.unlink(missing_ok=True)
 
 
+def write_page(text: str, path: str | os.PathLike[str] | None) -> str:
+    """Return a page, written to a file too where one is given.
+
+    Raises:
+        ValueError: it cannot be written.
+
+    """
+    if path is not None:
+        write_text(Path(path), text)
+    return text
+
+
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a JSON file."""
     path.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n", encoding="utf-8")

@@ -8,6 +8,7 @@ give the value of knowing it (`sensitivity_value`).
 from __future__ import annotations
 
 import math
+import os
 from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -111,6 +112,18 @@ class Sensitivity:
         from foretell.sim.sensitivity_json import sensitivity_dict
 
         return sensitivity_dict(self)
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The report as one HTML page that needs no network; written to `path` too, whole or not at all.
+
+        Raises:
+            ValueError: it cannot be written.
+
+        """
+        from foretell.sim.records import write_page
+        from foretell.sim.report.sensitivity_page import sensitivity_page
+
+        return write_page(sensitivity_page(self), path)
 
 
 def sensitivity(

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from foretell.sim.cli.options import COUNT, WHOLE, json_option, json_target
+from foretell.sim.cli.options import COUNT, WHOLE, html_option, html_target, json_option, json_target
 
 _BY = (
     "usd_per_query",
@@ -42,6 +42,7 @@ _BY = (
 @click.option("--replications", type=COUNT, help="Runs of each cell. [default: the scenario's]")
 @click.option("--processes", type=COUNT, help="Processes to spread the cells over.")
 @json_option
+@html_option
 @click.option(
     "--output", type=click.Path(path_type=Path), metavar="DIR", help="Folder for cells.csv and compare.json."
 )
@@ -55,6 +56,7 @@ def compare_command(
     replications: int | None,
     processes: int | None,
     json_to: str | None,
+    html_to: str | None,
     output: Path | None,
     no_progress: bool,
 ) -> int:
@@ -66,6 +68,8 @@ def compare_command(
     from foretell.sim.records import output_folder, write_text
 
     target = json_target(json_to)
+    others = {} if output is None else {f"--output's {name}": output / name for name in _FILES}
+    page = html_target(html_to, {"--json": target, "the scenario": scenario, **others})
     asked = scenario_with(scenario, slo, seed, replications)
     with contextlib.ExitStack() as stack:
         folder = None if output is None else stack.enter_context(output_folder(output, _FILES))
@@ -82,6 +86,8 @@ def compare_command(
             (folder / "cells.csv").write_text(comparison_csv(result), encoding="utf-8")
         if target is not None:
             write_text(target, text)
+        if page is not None:
+            result.to_html(page)
     if json_to == "-":
         click.echo(text, nl=False)
     else:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from foretell.sim.cli.options import WHOLE, json_option, json_target
+from foretell.sim.cli.options import WHOLE, html_option, html_target, json_option, json_target
 
 
 @click.command("sensitivity")
@@ -28,6 +28,7 @@ from foretell.sim.cli.options import WHOLE, json_option, json_target
     "--slo", multiple=True, metavar="METRIC:STAT:LIMIT", help="Objective, as in ttft:p99:500ms. Repeatable."
 )
 @json_option
+@html_option
 def sensitivity_command(
     scenario: Path,
     change: str,
@@ -37,6 +38,7 @@ def sensitivity_command(
     spare: int | None,
     slo: tuple[str, ...],
     json_to: str | None,
+    html_to: str | None,
 ) -> int:
     """Change every input of SCENARIO.yaml in turn: which bring its objectives nearer to their limits?
 
@@ -53,6 +55,7 @@ def sensitivity_command(
     from foretell.sim.sensitivity_value import surely
 
     target = json_target(json_to)
+    page = html_target(html_to, {"--json": target, "the scenario": scenario})
     given: dict[str, Any] = {"change": parse_quantity(change, "share", "--change")}
     if probability is not None:
         sure = parse_quantity(probability, "share", "--probability")
@@ -67,6 +70,8 @@ def sensitivity_command(
     text = json.dumps(result.to_dict(), indent=2, allow_nan=False) + "\n"
     if target is not None:
         write_text(target, text)
+    if page is not None:
+        result.to_html(page)
     if json_to == "-":
         click.echo(text, nl=False)
     else:

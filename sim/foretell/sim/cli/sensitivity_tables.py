@@ -10,12 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from foretell.sim.objectives import objectives_from_mapping
-from foretell.sim.quantities import show_number
-from foretell.sim.report.words import chance
+from foretell.sim.report.sensitivity_words import headline, meanings, missed_as_well
+from foretell.sim.report.swings import counts_between, worth
 
 if TYPE_CHECKING:
-    from foretell.sim.sensitivity import At, Sensitivity, Swing
+    from foretell.sim.sensitivity import At, Sensitivity
 
 _HALF = 11
 """Characters of a bar to either side."""
@@ -34,14 +33,7 @@ def show_sensitivity(found: Sensitivity, console: Console | None = None) -> None
 
 
 def _headline(found: Sensitivity) -> Text:
-    value = found.base.figures.get(found.nearest.key, math.nan)
-    where = f"{found.nearest}, found {found.nearest.show(value)}"
-    if found.met:
-        return Text(f"Meets every objective; the least room has {where}", style="bold green")
-    if not found.base.met:
-        return Text(f"Misses {where}", style="bold red")
-    counts = "+".join(map(str, found.base.replicas or ()))
-    return Text(f"Overloaded; with {counts} replicas, the least room has {where}", style="bold red")
+    return Text(headline(found), style="bold green" if found.met else "bold red")
 
 
 def _table(found: Sensitivity) -> Table:
@@ -66,9 +58,9 @@ def _table(found: Sensitivity) -> Table:
             _value(found, swing.low),
             _bar(_shift(found, swing.low), _shift(found, swing.high), scale),
             _value(found, swing.high),
-            _replicas(swing),
+            counts_between(swing.low.replicas, swing.high.replicas),
             f"{swing.log_error * 100:.2g} %{'*' if swing.assumed else ' '}",
-            _worth(swing),
+            worth(swing.worth.usd_per_h),
         )
     return table
 
@@ -94,54 +86,9 @@ def _bar(low: float, high: float, scale: float) -> str:
     return "".join(reversed(sides[0])) + "|" + "".join(sides[1])
 
 
-def _replicas(swing: Swing) -> str:
-    low, high = (
-        "none" if at.replicas is None else "+".join(map(str, at.replicas)) for at in (swing.low, swing.high)
-    )
-    return low if low == high else f"{low} → {high}"
-
-
-def _worth(swing: Swing) -> str:
-    worth = swing.worth.usd_per_h
-    return show_number(worth) if math.isfinite(worth) else "–"
-
-
 def _legend(found: Sensitivity) -> Iterator[str]:
-    base = found.base
     yield f"{_LESS} less of an input, {_MORE} more of it; a value in red misses an objective."
-    others = [o for o in objectives_from_mapping(found.scenario.objectives) if o != found.nearest]
-    missed = {
-        o.name: [
-            s.label.lower() for s in found.swings if min(s.low.margins[o.name], s.high.margins[o.name]) < 0
-        ]
-        for o in others
-    }
-    for name, labels in missed.items():
-        if labels:
-            yield f"{name} is missed as well, by a change of: {', '.join(labels)}."
-    yield f"Replicas: the fewest that meet every objective{_terms(found)}; {_today(found)}."
-    if math.isfinite(base.usd_per_h):
-        yield (
-            "Worth: what is saved, on average, by learning an input before renting instead of after, meeting "
-            f"every objective with a chance of {chance(found.probability)} either way, others as they are."
-        )
-    if any(swing.assumed for swing in found.swings):
-        yield "Known to: one standard deviation; * assumed, the others by their models' own errors."
-    yield f"{found.method[0].upper()}{found.method[1:]}."
+    yield from missed_as_well(found)
+    yield from meanings(found)
     for note in found.notes:
         yield f"- {note}"
-
-
-def _terms(found: Sensitivity) -> str:
-    more = [f"{found.headroom:.0%} more traffic".replace("%", " %")] if found.headroom else []
-    more += [f"{found.spare} lost"] if found.spare else []
-    return f", with {' or '.join(more)} too" if more else ""
-
-
-def _today(found: Sensitivity) -> str:
-    names = f" of {' + '.join(found.parts)}" if len(found.parts) > 1 else ""
-    if found.base.replicas is None:
-        return f"as things are, no number{names} does"
-    counts = "+".join(map(str, found.base.replicas))
-    rent = f", {show_number(found.base.usd_per_h)} USD/h" if math.isfinite(found.base.usd_per_h) else ""
-    return f"as things are, {counts}{names}{rent}"

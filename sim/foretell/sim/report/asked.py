@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from html import escape
 from typing import TYPE_CHECKING
 
-from foretell.sim.intervals import Estimate
 from foretell.sim.report.page import section
-from foretell.sim.report.words import between, show
+from foretell.sim.report.pieces import code
 
 if TYPE_CHECKING:
     from foretell.sim.scenario import Scenario
@@ -32,24 +30,3 @@ def yaml_block(scenario: Scenario) -> str:
 
     text = yaml.safe_dump(scenario.to_dict(), sort_keys=False, allow_unicode=True, width=96)
     return f"<details open><summary>The scenario, as YAML</summary>{code(text, 'The scenario')}</details>"
-
-
-def code(text: str, name: str) -> str:
-    """Text to copy: a click into it selects all of it."""
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">'
-        f'<pre style="user-select:all;-webkit-user-select:all">{escape(text)}</pre></div>'
-    )
-
-
-def figure_td(figure: str, found: Estimate | None) -> str:
-    """A cell with a figure and, below it, its interval."""
-    if found is None or not math.isfinite(found.value):
-        return "<td>–</td>"
-    low_high = between(figure, found)
-    return f"<td>{escape(show(figure, found.value))}{small(low_high)}</td>"
-
-
-def small(text: str) -> str:
-    """A second line of a table's cell."""
-    return f"<br><small>{escape(text)}</small>" if text else ""

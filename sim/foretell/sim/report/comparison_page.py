@@ -10,12 +10,13 @@ from foretell.sim.comparing import Compared, Comparison, difference
 from foretell.sim.comparing_records import AGAINST_BEST
 from foretell.sim.intervals import Estimate
 from foretell.sim.objectives import objectives_from_mapping
-from foretell.sim.report.asked import asked_section, figure_td, small
+from foretell.sim.report.asked import asked_section
 from foretell.sim.report.choices import by_reason, common, grouping, name_of, varied
 from foretell.sim.report.comparison_words import headline, how_found, name, respects, runner_up, told_cells
 from foretell.sim.report.forest import span
 from foretell.sim.report.page import document, figure, section, table
 from foretell.sim.report.pareto_front import Point, front
+from foretell.sim.report.pieces import figure_td, small
 from foretell.sim.report.words import (
     axis,
     chance,

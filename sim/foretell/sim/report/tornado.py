@@ -12,9 +12,10 @@ import numpy as np
 from foretell.sim.objectives import Objective
 from foretell.sim.report.axes import CHARACTER_PX, Axis, Scale, scale
 from foretell.sim.report.page import figure
+from foretell.sim.report.pieces import scrolling
 from foretell.sim.report.svg import svg
 from foretell.sim.report.swings import Bar, Tornado, light, whole
-from foretell.sim.report.words import axis, wide
+from foretell.sim.report.words import axis, lowered, wide
 
 if TYPE_CHECKING:
     from foretell.sim.scenario import Scenario
@@ -39,13 +40,13 @@ def light_section(scenario: Scenario) -> str:
     except ValueError as error:
         return f"<p>Not known here: this needs a closed form, and there is none ({escape(str(error))}).</p>"
     doing = [bar for bar in found.bars if _moves(bar, found.base)]
-    idle = [bar.label.lower() for bar in found.bars if not _moves(bar, found.base)]
+    idle = [lowered(bar.label) for bar in found.bars if not _moves(bar, found.base)]
     by, name = f"{found.change * 100:g} %", found.objective.name
     words = "<p>Nothing that was tried changes it.</p>"
     if doing:
         first = doing[0]
         words = (
-            f"<p>What matters most: <strong>{escape(first.label.lower())}</strong>. With {by} less, "
+            f"<p>What matters most: <strong>{escape(lowered(first.label))}</strong>. With {by} less, "
             f"{escape(name)} is {escape(_said(first.low, found))}; with {by} more, "
             f"{escape(_said(first.high, found))}.</p>"
         )
@@ -56,7 +57,9 @@ def light_section(scenario: Scenario) -> str:
     )
     without = f'<p class="dim">Without effect: {escape(", ".join(idle))}.</p>' if idle else ""
     chart = tornado(Tornado(found.objective, found.change, found.base, tuple(doing), (), found.method))
-    return f"{words}{figure(chart, f'{name} with less and more of each input')}{without}{about}"
+    return (
+        f"{words}{figure(scrolling(chart, name), f'{name} with less and more of each input')}{without}{about}"
+    )
 
 
 def _moves(bar: Bar, base: float) -> bool:
@@ -171,7 +174,7 @@ def _bar(bar: Bar, asked: Tornado, across: Scale, top: float, left: float) -> It
         wide_px = max(abs(end - start), 0.6)
         y, high = (top + 3, 6) if which == "less" else (top + 9, 6)
         fill = "var(--c0)" if which == "more" else "var(--c1)"
-        told = f"{by} {which} {bar.label.lower()}: {asked.objective.name} {_said(value, asked)}"
+        told = f"{by} {which} {lowered(bar.label)}: {asked.objective.name} {_said(value, asked)}"
         told += "" if met or not math.isfinite(asked.objective.limit) else ", an objective is missed"
         yield (
             f'<rect x="{min(start, end):.1f}" y="{y:.0f}" width="{wide_px:.1f}" height="{high}" '

@@ -185,6 +185,11 @@ def scaled(unit: str, value: float) -> tuple[float, str]:
     return 1.0, "USD" if unit == "usd" else unit
 
 
+def lowered(label: str) -> str:
+    """A label within a sentence: its first letter small, unless it begins with an abbreviation."""
+    return label if label[1:2].isupper() else label[:1].lower() + label[1:]
+
+
 def wide(values: list[float], times: float = 12.0) -> bool:
     """Whether positive values spread so far that a logarithmic axis serves them."""
     told = [value for value in values if math.isfinite(value)]
