@@ -3,6 +3,7 @@
 A block is generated when a comment above it says from what:
 
     <!-- foretell show h100-sxm -->       what the command prints
+    <!-- foretell ... | head -3 -->       the first lines of it
     <!-- fields Workload -->              a table of a scenario's part: fields, defaults, meaning
     <!-- processes -->                    a table of the arrival processes
     <!-- programs -->                     a table of the strategies that a scenario may name
@@ -52,8 +53,14 @@ def rendered(page: Path) -> str:
     return _FIELDS.sub(lambda m: f"<!-- fields {m[1]} -->\n{_table(m[1])}", text)
 
 
-@functools.cache  # two pages may show the same
 def _printed(command: str) -> str:
+    whole, _, lines = command.partition(" | head -")
+    text = _whole(whole)
+    return "".join(text.splitlines(keepends=True)[: int(lines)]) if lines else text
+
+
+@functools.cache  # two pages may show the same
+def _whole(command: str) -> str:
     environment = {**os.environ, "COLUMNS": str(_WIDTH), "TERM": "dumb", "NO_COLOR": "1"}
     done = subprocess.run(
         [sys.executable, "-c", _ALONE, *shlex.split(command)],
