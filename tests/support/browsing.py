@@ -48,7 +48,7 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@dataclass(slots=True)
+@dataclass  # no slots: playwright marks the methods that it calls
 class Watch:
     """What goes wrong in a page: messages on its console, exceptions, requests that fail or go elsewhere.
 

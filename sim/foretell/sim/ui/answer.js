@@ -12,9 +12,9 @@ const GROUPS = { answers: "Answers", load: "Load and throughput", cost: "Cost", 
 export function drawAnswer(answer, others = []) {
   const figures = byName(answer);
   const beside = others.map(([name, other]) => [name, byName(other)]);
-  headline(answer);
+  headline(answer, figures.load);
   $("gauges").replaceChildren(...answer.objectives.map((objective) => gauge(objective, figures)));
-  $("readouts").replaceChildren(...FIRST.filter((name) => figures[name]?.value != null).slice(0, 6)
+  $("readouts").replaceChildren(...FIRST.filter((name) => figures[name]?.value != null).slice(0, 5)
     .map((name) => readout(figures[name], beside)));
   part("latency", latencies(figures, beside));
   part("figures", everyFigure(answer.figures, beside));
@@ -24,20 +24,20 @@ export function drawAnswer(answer, others = []) {
 }
 
 const byName = (answer) => Object.fromEntries(answer.figures.map((figure) => [figure.name, figure]));
+const signs = (text) => text.replaceAll("<=", "≤").replaceAll(">=", "≥");
 const sentence = (text) => text && text[0].toUpperCase() + text.slice(1);
 
-function headline({ headline, met, subject }) {
-  const [, first, rest] = /^([^(]*?)\s*(?:\((.*)\))?$/s.exec(headline);
-  $("verdict").className = met == null ? "" : met ? "met" : "missed";
-  const said = h("span", {}, first);
-  const place = $("headline");
+function headline({ headline, met, subject }, load) {
+  const [, first, rest] = /^([^(]*?)\s*(?:\((.*)\))?$/s.exec(signs(headline));
+  const standing = met == null ? "" : met ? "met" : "missed";
+  $("verdict").className = standing;
   // A live region speaks when it changes: an equal verdict says nothing new.
-  if (place.textContent !== first + (rest ? ` ${rest}` : "")) {
-    place.replaceChildren(said, ...rest ? [" ", h("small", {}, rest)] : []);
-  }
-  $("subject").textContent = sentence(subject);
+  if ($("headline").textContent !== first) $("headline").textContent = first;
+  $("surely").textContent = rest ?? "";
+  $("subject").replaceChildren(`${subject}. `, ...load?.value > 1
+    ? [h("strong", {}, `It cannot keep up: it is asked for ${shown(load.value)} times what it can carry, and queues grow without end.`)] : []);
   $("strip").textContent = first; // on narrow screens, where the answer is below the question
-  $("strip").className = $("verdict").className;
+  $("strip").className = standing;
   $("strip").hidden = false;
 }
 
@@ -51,11 +51,11 @@ function gauge({ name, text, met, shown: value, chance_shown: chance, room }, fi
     class: "range", style: `left:${at(figure.low / limit)};right:calc(100% - ${at(figure.high / limit)})`,
   });
   return h("div", { class: `gauge ${met ? "met" : "missed"} ${text.includes(">=") ? "least" : ""}` },
-    h("span", { class: "objective-name" }, text.replace("<=", "≤").replace(">=", "≥")),
+    h("span", { class: "objective-name" }, signs(text)),
     h("span", { class: "dial", "aria-hidden": "true" },
       h("i", { class: "limit" }), range, share != null && h("i", { class: "point", style: `left:${at(share)}` })),
     h("strong", {}, value),
-    h("span", { class: "said" }, met ? "met" : "missed", chance && h("small", {}, ` ${chance} sure`)));
+    h("span", { class: "said" }, met ? "met" : "missed", chance && h("small", {}, `, chance ${chance}`)));
 }
 
 const KEYS = { goodput: "goodput_rps", query_throughput: "query_throughput_rps", request_throughput: "request_throughput_rps",
@@ -67,11 +67,19 @@ const KEYS = { goodput: "goodput_rps", query_throughput: "query_throughput_rps",
 // `room` is the share of the limit that is left: 1 − value/limit, or value/limit − 1 for a least.
 const limitOf = (value, room, text) => text.includes(">=") ? value / (1 + room) : value / (1 - room);
 
-const range = (figure) => figure.range && h("span", { class: "interval" }, figure.range);
+// Figures come at once, and their ranges a little later: their room is kept, so that nothing jumps.
+const ranged = new Set();
+
+function range({ name, range: text }) {
+  if (text) ranged.add(name);
+  return ranged.has(name) && h("span", { class: "interval" }, text || "\u00a0");
+}
 
 function readout(figure, beside) {
-  return h("div", { class: "readout", "data-figure": figure.name },
-    h("span", { class: "label" }, figure.label), h("strong", {}, figure.shown), range(figure), compared(figure.name, beside));
+  const [, value, unit] = /^(\S+)\s*(.*)$/.exec(figure.shown);
+  return h("div", { class: "readout", "data-figure": figure.name }, h("span", { class: "label" }, figure.label),
+    h("strong", {}, value, unit && h("small", {}, ` ${unit}`)),
+    h("div", {}, range(figure), compared(figure.name, beside)));
 }
 
 const compared = (name, beside) => beside.filter(([, figures]) => figures[name]?.value != null)
@@ -127,5 +135,5 @@ export function markCapacity(answer) {
   const capacity = answer.figures.find(({ name }) => name === "capacity_rps")?.value;
   const at = capacity > 0 ? (Math.log10(capacity) - slider.min) / (slider.max - slider.min) : 1;
   slider.style.setProperty("--limit", Math.min(Math.max(at, 0), 1));
-  slider.title = capacity > 0 ? `Carries at most ${shown(capacity)} a second` : "";
+  $(`${slider.id}-hint`).textContent = capacity > 0 ? `It can carry ${shown(capacity)} a second` : "";
 }

@@ -5,7 +5,7 @@ const page = Math.random().toString(36).slice(2); // a newer question of a page 
 // What the server says no to: `field` is the scenario's field concerned, if one is.
 export class Refused extends Error {
   constructor({ error, field, simulate }, status) {
-    super(error ?? `the server answered ${status}`);
+    super(error?.replace(`${field}: `, "") ?? `the server answered ${status}`);
     Object.assign(this, { field, simulate, status });
   }
 }

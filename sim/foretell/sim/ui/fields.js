@@ -8,7 +8,7 @@ export function h(tag, given = {}, ...children) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (value !== false && value != null) element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat().filter((child) => child != null && child !== false));
+  element.append(...children.flat(Infinity).filter((child) => child != null && child !== false));
   return element;
 }
 
@@ -26,7 +26,7 @@ function row(bench, path, label, hint, controls, wide) {
   bench.syncs.push((scenario) => controls.sync(get(scenario, path), scenario));
   return h("div", { class: wide ? "field wide" : "field", "data-path": path.join(".") },
     h("label", { for: id }, label), h("div", { class: "control" }, controls.parts),
-    hint && h("p", { class: "hint", id: `${id}-hint` }, hint));
+    h("p", { class: "hint", id: `${id}-hint` }, hint ?? ""));
 }
 
 // A number in a box; empty is the default, which `fallback` puts in words.

@@ -42,14 +42,13 @@ function shapeOf({ workload, pools, strategy, objectives }) {
 
 // Say what is wrong, in a line at the field concerned: the nearest input or group that the field's path leads to.
 export function wrongAt(element, error) {
-  clear(element);
   for (let path = error.field ?? ""; path; path = path.slice(0, Math.max(path.lastIndexOf("."), 0))) {
     const place = element.querySelector(`[data-path="${CSS.escape(path)}"]`);
     if (!place) continue;
     const line = h("p", { class: "wrong", id: "wrong-line", role: "alert" }, error.message);
     place.append(line);
     for (let fold = place.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
-    const input = place.classList.contains("field") && place.querySelector("input,select");
+    const input = place.classList.contains("field") ? place.querySelector("input,select") : null;
     input?.setAttribute("aria-invalid", "true");
     input?.setAttribute("aria-describedby", "wrong-line");
     return true;

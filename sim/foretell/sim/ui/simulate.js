@@ -41,8 +41,9 @@ export function simulation(question, { done, failed }) {
       done(answer, scenario);
     });
     events.addEventListener("failed", ({ data }) => {
-      end("");
-      failed(new Refused(JSON.parse(data), 422));
+      const error = new Refused(JSON.parse(data), 422);
+      end(error.field ? "" : error.message);
+      if (error.field) failed(error);
     });
     events.addEventListener("cancelled", () => end("Cancelled."));
     events.onerror = () => {

@@ -13,13 +13,15 @@ export function strategy(bench) {
   return h("fieldset", { "data-path": "strategy" }, h("legend", {}, "Strategy"),
     choice(bench, ["strategy", "name"], "Each query is answered by", served(choices, task)
       .map((one) => [one.name, words(one.name) + (one.closed_form === false ? " (simulate only)" : "")]), {
-      about: (value) => specOf(choices, task, value)?.about,
+      of: (value) => value ?? "single",
+      about: (value) => specOf(choices, task, value ?? "single")?.about,
       act: (value) => question.replace(choose(question.scenario, value, choices)),
     }),
-    (spec?.parameters ?? []).map((parameter) => input(bench, parameter)));
+    (spec?.parameters ?? []).filter(({ name: key }) => key !== "solver" || Object.keys(scenario.pools).length > 1)
+      .map((parameter) => input(bench, parameter)));
 }
 
-const words = (name) => name.replaceAll("_", " ");
+const words = (name) => ({ n: "Samples (n)" })[name] ?? name.replaceAll("_", " ");
 
 // The scenario with another strategy: like parameters stay, pools that it must name come to be, others go.
 export function choose(scenario, name, choices) {

@@ -1,6 +1,5 @@
 // Who asks what, when: described by a rate and lengths, read from a trace, or the queries of a task.
 import { choice, h, number, shown, slider } from "./fields.js";
-import { choose } from "./strategy.js";
 
 const KINDS = { described: "Described", trace: "A trace", task: "A task" };
 const kindOf = (workload) => workload.task ? "task" : workload.trace ? "trace" : "described";
@@ -82,7 +81,7 @@ function arriving(bench, processes, label, low, high) {
   ].filter(Boolean);
 }
 
-const STARTS = { rate_per_s: 1, rates_per_s: [0.5, 4], mean_stay_s: [60, 20], burstiness: 0.5, concurrency: 16, period_s: 86400 };
+const STARTS = { rate_per_s: 1, rates_per_s: [0.5, 4], sojourns_s: [60, 20], burstiness: 0.5, concurrency: 16, period_s: 86400 };
 const WORDS = { poisson: "at random (poisson)", gamma: "in bursts, or evenly (gamma)", mmpp: "in calm and busy spells (mmpp)",
   diurnal: "by the time of day (diurnal)", constant: "like clockwork (constant)", closed_loop: "when the last one ends (closed loop)" };
 
@@ -130,17 +129,14 @@ function turn(bench, kind) {
     const { workload, pools, strategy, objectives } = aside[kind];
     question.replace({ ...now, workload, pools, strategy, objectives });
   } else if (kind === "task") {
-    const [first, pool] = Object.entries(now.pools)[0];
-    const task = choices.tasks.find(({ models }) => models.includes(pool.model)) ?? choices.tasks[0];
-    const model = task.models.includes(pool.model) ? pool.model : task.models.find((name) => choices.models.some((one) => one.name === name));
-    const asked = { ...now, pools: { [first]: { ...pool, model } }, objectives: { accuracy: ">= 0.7", e2e_p99: "<= 10 min" },
-      workload: { task: task.name, arrivals: { process: "poisson", rate_per_s: 0.01 }, num_requests: 60 } };
-    question.replace(choose({ ...asked, strategy: { name: "single" } }, "self_consistency", choices));
+    const { workload, pools, strategy, objectives } = choices.examples.find((one) => one.scenario.workload.task).scenario;
+    question.replace({ ...now, workload, pools, strategy, objectives });
   } else {
-    const [first, pool] = Object.entries(now.pools)[0];
-    const objectives = { ttft_p90: "<= 1 s", tpot_p99: "<= 80 ms" };
-    question.replace({ ...now, objectives, pools: { [first]: pool }, strategy: { name: "single" },
-      workload: { arrivals: { process: "poisson", rate_per_s: 1 }, lengths: choices.lengths[0].name, num_requests: 1000 } });
+    const [name, pool] = Object.entries(now.pools)[0];
+    question.replace({
+      ...now, pools: { [name]: pool }, strategy: { name: "single" }, objectives: { ttft_p90: "<= 1 s", tpot_p99: "<= 80 ms" },
+      workload: { arrivals: { process: "poisson", rate_per_s: 1 }, lengths: choices.lengths[0].name, num_requests: 1000 },
+    });
   }
 }
 

@@ -53,10 +53,12 @@ async function start() {
   function trouble(error) {
     $("answer").classList.add("stale");
     $("answer").setAttribute("aria-busy", "false");
-    const placed = wrongAt($("question"), error);
-    $("trouble").hidden = placed && !error.simulate;
-    $("trouble").textContent = error instanceof TypeError ? "The server does not answer. Is foretell ui still running?"
-      : error.simulate ? `${error.message}. There is no closed form of this: press Simulate.` : error.message;
+    clear($("question"));
+    const placed = !error.simulate && wrongAt($("question"), error);
+    $("trouble").hidden = placed;
+    $("trouble").classList.toggle("calm", Boolean(error.simulate));
+    $("trouble").textContent = placed ? "" : error.simulate ? `${error.message.split(";")[0]}: press Simulate.`
+      : error instanceof TypeError ? "The server does not answer. Is foretell ui still running?" : error.message;
   }
 
   const share = sharing(question, traces);
@@ -79,8 +81,8 @@ async function start() {
 
   $("keep").addEventListener("click", () => {
     kept = kept ? undefined : answer;
-    $("keep").textContent = kept ? "Forget what was kept" : "Keep this answer to compare with";
-    $("kept").textContent = kept ? `Kept: ${kept.subject}` : "";
+    $("keep").textContent = kept ? "Forget what was kept" : "Keep to compare";
+    $("kept").textContent = kept ? `kept: ${kept.subject}` : "";
     if (answer) draw();
   });
 
