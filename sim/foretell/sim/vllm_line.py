@@ -55,7 +55,7 @@ class ServeLine:
     ignored: tuple[tuple[str, str], ...]
 
     def laid_over(self, pool: Mapping[str, Any]) -> dict[str, Any]:
-        """A pool's fields with those of the line; the engine's settings and the layout are the line's alone."""
+        """A pool's fields with those of the line, whose layout and engine settings alone count."""
         asked = pool.get("engine", {})
         preset = asked if isinstance(asked, str) else asked.get("preset", DEFAULT_PRESET)
         kept = {name: value for name, value in pool.items() if name not in _LAYOUT}
@@ -78,7 +78,7 @@ def read_serve_line(text: str) -> ServeLine:
     r"""Read a line such as ``vllm serve Qwen/Qwen3-32B -tp 2 --quantization fp8``.
 
     Line ends after a backslash, variables before the command, ``python -m
-    vllm.entrypoints.openai.api_server --model`` and ``docker run ... vllm/vllm-openai --model`` are understood.
+    vllm.entrypoints.openai.api_server`` and ``docker run ... vllm/vllm-openai`` with ``--model`` are read.
 
     Raises:
         ValueError: not such a line, or a flag with a value that it cannot have; one line.
@@ -111,7 +111,9 @@ def read_serve_line(text: str) -> ServeLine:
             pool["quantization"] = found
             about = f"quantization: {found}"
             if quantization is not None:
-                understood = [(f, about if p == f"quantization: {quantization}" else p) for f, p in understood]
+                understood = [
+                    (f, about if p == f"quantization: {quantization}" else p) for f, p in understood
+                ]
             else:
                 understood.insert(1, (model, about))
     given = pool | ({"engine": engine} if engine else {})
@@ -150,7 +152,7 @@ def _own(words: Sequence[str]) -> list[str]:
 
 
 def _flags(words: Sequence[str]) -> Iterator[tuple[str, Any, str]]:
-    """Every flag with its value and as it was given; "" for a word without a flag; True and False of switches."""
+    """Every flag ("" for a bare word) with its value, True or False of switches, and as it was given."""
     waiting = list(words)
     while waiting:
         word = waiting.pop(0)
@@ -165,7 +167,9 @@ def _flags(words: Sequence[str]) -> Iterator[tuple[str, Any, str]]:
                 yield SHORT[short], name[len(short) :], word
                 continue
         bare = flag.removeprefix("no-")
-        if not equals and (flag in SWITCHES or (flag.startswith("no-") and bare in {*SWITCHES, *IGNORED, *ENGINE})):
+        if not equals and (
+            flag in SWITCHES or (flag.startswith("no-") and bare in {*SWITCHES, *IGNORED, *ENGINE})
+        ):
             if waiting and waiting[0].lower() in ("true", "false"):
                 yield bare, waiting[0].lower() == "true", f"{word} {waiting.pop(0)}"
             else:
@@ -285,8 +289,8 @@ def _told(model: str) -> tuple[str, str | None] | None:
 def _stored(model: str, quantization: str | None, stored: str | None) -> str | None:
     """The format of the weights: as the flag says, or as the checkpoint's name does.
 
-    vLLM's "compressed-tensors" and "modelopt" say how a checkpoint is stored and not in which format; where the
-    name does not tell either, they are taken as the formats that `vllm_command` writes by them.
+    vLLM's "compressed-tensors" and "modelopt" say how a checkpoint is stored and not in which format; where
+    the name does not tell either, they are taken as the formats that `vllm_command` writes by them.
     """
     from foretell.models.architecture import load_architecture
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import sys
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 import click
 
 PORT = 8731
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @click.command("ui")
@@ -33,7 +35,7 @@ def ui_command(scenario: Path | None, host: str, port: int, no_browser: bool) ->
 
         from foretell.sim.ui.app import Desk, application
     except ImportError:
-        raise click.UsageError("ui needs the extra ui: pip install 'foretell[ui]'") from None
+        raise click.UsageError("foretell ui needs the extra ui: pip install 'foretell[ui]'") from None
     desk = Desk()
     if scenario is not None:
         desk = _desk(scenario)
@@ -42,7 +44,12 @@ def ui_command(scenario: Path | None, host: str, port: int, no_browser: bool) ->
         url = _url(host, address[1])
         click.echo(f"{url}  {_promise(host)}. Ctrl-C ends it.")
         config = uvicorn.Config(
-            application(desk, (host,)), log_level="critical", access_log=False, timeout_graceful_shutdown=0
+            application(desk, _names(host)),
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            ws="none",
+            timeout_graceful_shutdown=0,
         )
         server = uvicorn.Server(config)
         if not no_browser and sys.stdout.isatty():
@@ -53,14 +60,23 @@ def ui_command(scenario: Path | None, host: str, port: int, no_browser: bool) ->
 
 
 def _desk(path: Path) -> Any:
+    """What the server starts with, and what the file makes readable."""
     from foretell.sim.scenario import Scenario
     from foretell.sim.schema import load_values
     from foretell.sim.ui.app import Desk
-    from foretell.sim.ui.questions import handed_by
+    from foretell.sim.ui.questions import Handed, asked, handed_by
 
     Scenario.load(path)  # says what is wrong with it, with the file's name
     values = load_values(path.absolute())
-    return Desk(values, path.name, handed_by(values))
+    texts = handed_by(values)
+    return Desk(asked(values, Handed(texts)).to_dict(), path.name, texts)
+
+
+def _names(host: str) -> tuple[str, ...]:
+    """Names besides loopback's by which the server may be called."""
+    if host in LOOPBACK:
+        return ()
+    return (host, *((socket.gethostname(), socket.getfqdn()) if host in ("0.0.0.0", "::") else ()))
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -82,7 +98,11 @@ def _listening(host: str, port: int) -> socket.socket:
         made.listen(128)
     except OSError as error:
         made.close()
-        why = "is in use; name another by --port, or --port 0 for any" if error.errno == 98 else str(error)
+        why = (
+            "is in use; name another by --port, or --port 0 for any"
+            if error.errno == errno.EADDRINUSE
+            else str(error)
+        )
         raise ValueError(f"--port {port}: {why}") from None
     return made
 
@@ -93,9 +113,9 @@ def _url(host: str, port: int) -> str:
 
 
 def _promise(host: str) -> str:
-    if host in ("127.0.0.1", "localhost", "::1"):
+    if host in LOOPBACK:
         return "Only this machine can reach it; it reads no file but those you hand to it"
     return (
-        f"Warning: whoever reaches {host} can use it, without a password, and sees the scenario and traces that "
-        "you hand to it; it reads no other file"
+        f"Warning: whoever reaches {host} can use it, without a password, and sees the scenario and the "
+        "traces that you hand to it; it reads no other file"
     )

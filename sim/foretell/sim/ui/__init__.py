@@ -1,1 +1,1 @@
-"""`foretell ui`: the what-if page and the server behind it (extra `ui`); nothing here is imported without it."""
+"""`foretell ui`: the what-if page and the server behind it (extra `ui`)."""

@@ -54,7 +54,9 @@ def _latency(found: Forecast | ClosedForm, curves: Mapping[str, Estimate]) -> st
         "Share of requests whose first token, whole answer and further tokens come within a time",
         upright=limits,
     )
-    return figure(chart, "Share of queries answered within a time" if task else "Share of requests served within a time")
+    return figure(
+        chart, "Share of queries answered within a time" if task else "Share of requests served within a time"
+    )
 
 
 def _curve(found: Any, metric: str, curves: Mapping[str, Estimate]) -> Line | None:

@@ -1,4 +1,4 @@
-"""Answers to the page's questions, as plain values that JSON can hold: figures, verdicts, charts, lines to run."""
+"""Answers to the page's questions, as values that JSON can hold: figures, verdicts, charts, lines to run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from foretell.sim.quantities import show_number
 from foretell.sim.report.words import between, chance, show, unit_of, words_of
 from foretell.sim.ui.questions import Handed
 from foretell.sim.ui.yaml_text import as_yaml
@@ -55,7 +56,7 @@ def answer(scenario: Scenario, handed: Handed, intervals: bool) -> dict[str, Any
 
 
 def _with_percentiles(scenario: Scenario) -> Scenario:
-    """The same with objectives that bind nobody, after its own: their percentiles are then among the figures."""
+    """The same with objectives that bind nobody, after its own: their percentiles are figures then."""
     from foretell.sim.objectives import limits_for, objectives_from_mapping
 
     limits_for(objectives_from_mapping(scenario.objectives), scenario.goodput)  # says what is missing
@@ -87,17 +88,17 @@ def told(found: Told, handed: Handed, curves: Mapping[str, Estimate] | None = No
         curves: latencies at `PERCENTILES`, in closed form.
 
     """
-    from foretell.sim.cli.tables import _headline, _subject
+    from foretell.sim.report.told import headline, subject
     from foretell.sim.ui.answer_charts import charts
 
     chances = [v.probability for v in found.verdicts if not math.isnan(v.probability)]
     least = min(chances, default=math.nan)
     return {
         "met": found.met if found.verdicts else None,
-        "headline": _headline(found).plain,
+        "headline": _overload(found) or headline(found),
         "chance": finite(least),
         "chance_shown": chance(least),
-        "subject": _subject(found),
+        "subject": subject(found),
         "figures": list(_figures(found)),
         "objectives": [_objective(verdict) for verdict in found.verdicts],
         "charts": charts(found, curves or {}),
@@ -106,6 +107,15 @@ def told(found: Told, handed: Handed, curves: Mapping[str, Estimate] | None = No
         "method": found.method,
         "yaml": as_yaml(found.scenario, handed),
     }
+
+
+def _overload(found: Told) -> str:
+    """Say so first where more comes than can be served; empty where it can."""
+    load = found.summary.get("load")
+    if load is None or not load.value >= 1:
+        return ""
+    much = f"{load.value * 100:.0f} % of" if load.value < 10 else f"{show_number(load.value)} times"
+    return f"Cannot keep up: the load is {much} the capacity"
 
 
 def _objective(verdict: Verdict) -> dict[str, Any]:
@@ -128,7 +138,14 @@ def _objective(verdict: Verdict) -> dict[str, Any]:
 
 _METRICS = ("ttft", "tpot", "itl", "e2e", "kv_transfer")
 _GROUPS: Mapping[str, tuple[str, ...]] = {  # group → its figures, in their order
-    "answers": ("accuracy", "answered", "late", "query_throughput_rps", "calls_per_query", "tokens_per_query"),
+    "answers": (
+        "accuracy",
+        "answered",
+        "late",
+        "query_throughput_rps",
+        "calls_per_query",
+        "tokens_per_query",
+    ),
     "load": (
         "request_throughput_rps",
         "capacity_rps",

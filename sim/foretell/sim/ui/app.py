@@ -21,12 +21,10 @@ from starlette.routing import Route
 from foretell.sim.ui.gate import REPORT_POLICY, Gate
 from foretell.sim.ui.jobs import Job, Jobs
 from foretell.sim.ui.questions import Handed
-from foretell.sim.ui.uploads import TRACE_BYTES, Uploads
+from foretell.sim.ui.uploads import BODY_BYTES, TRACE_BYTES, Uploads
 from foretell.sim.ui.work import RefusedError
 from foretell.sim.ui.workers import SupersededError, TooLongError, Workers
 
-BODY_BYTES = 2**20
-"""Of a question at most."""
 _REPORT_STYLES = ("colours.css", "page.css", "chart.css")
 _SERVED = (".js", ".css", ".svg")
 
@@ -103,7 +101,9 @@ def application(desk: Desk, hosts: tuple[str, ...] = ()) -> Any:
         return _static(request.path_params["name"])
 
     async def choices(_: Request) -> Response:
-        return _json(await run_in_threadpool(desk.ask, "choices", {"values": desk.scenario, "file": desk.file}))
+        return _json(
+            await run_in_threadpool(desk.ask, "choices", {"values": desk.scenario, "file": desk.file})
+        )
 
     def question(kind: str, *names: str) -> Callable[[Request], Awaitable[Response]]:
         """A route that hands these fields of its body to a worker."""
@@ -160,7 +160,9 @@ def simulation_routes(desk: Desk) -> list[Route]:
         await run_in_threadpool(desk.ask, "write", {"scenario": body.get("scenario"), "handed": desk.handed})
         job = await run_in_threadpool(desk.jobs.begin, body.get("scenario"), desk.handed)
         if job is None:
-            raise StatusError(429, f"{desk.jobs.most} simulations are running; cancel one, or wait for its end")
+            raise StatusError(
+                429, f"{desk.jobs.most} simulations are running; cancel one, or wait for its end"
+            )
         return JSONResponse({"job": job.id})
 
     def found(request: Request) -> Job:
@@ -228,7 +230,9 @@ async def _received(request: Request, path: Path) -> None:
         async for part in request.stream():
             size += len(part)
             if size > TRACE_BYTES:
-                raise StatusError(413, f"a trace has at most {TRACE_BYTES // 2**20} MiB; give only its first requests")
+                raise StatusError(
+                    413, f"a trace has at most {TRACE_BYTES // 2**20} MiB; give only its first requests"
+                )
             file.write(part)
     if not size:
         raise StatusError(400, "the file is empty")

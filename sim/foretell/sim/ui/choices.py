@@ -9,7 +9,10 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from foretell.sim.report.words import words_of
+from foretell.sim.ui.jobs import MOST
 from foretell.sim.ui.starts import STARTS
+from foretell.sim.ui.uploads import BODY_BYTES, TRACE_BYTES
 
 PROMISE = "Only this machine can reach it; it reads no file but those you hand to it"
 
@@ -45,6 +48,7 @@ def choices(scenario: Mapping[str, Any] | None, file: str | None) -> dict[str, A
         "dtypes": list(DTYPES),
         "quantizations": list(QUANTIZATION),
         "kv_cache_dtypes": ["auto", *KV_DTYPES],
+        "limits": {"trace_bytes": TRACE_BYTES, "body_bytes": BODY_BYTES, "simulations": MOST},
     }
 
 
@@ -157,7 +161,9 @@ def _strategies() -> Iterator[dict[str, Any]]:
 def _parameter(given: tuple[str, Any, Any]) -> dict[str, Any]:
     name, hint, default = given
     required = default is inspect.Parameter.empty
-    shown = default if isinstance(default, str | int | float | bool) and not required else None
+    shown = (
+        default if isinstance(default, str | int | float | bool) and not required and default != "" else None
+    )
     return {"name": name, "kind": _kind(hint), "default": shown, "required": required}
 
 
@@ -181,6 +187,11 @@ def _kind(hint: Any) -> str:
     return "table"
 
 
+def _lowered(words: str) -> str:
+    """Words within a sentence; abbreviations stay."""
+    return words if words[:2].isupper() else words[:1].lower() + words[1:]
+
+
 _STATISTICS = {"mean": "mean", "p50": "median", "p90": "90th percentile", "p99": "99th percentile"}
 _LATENCIES = {
     "ttft": ("time to first token", "1 s"),
@@ -195,7 +206,6 @@ _TASK_ONLY = ("accuracy", "answered", "query_throughput", "tokens_per_query", "c
 
 
 def _objectives() -> Iterator[dict[str, Any]]:
-    from foretell.sim.cli.tables import _FIGURES
     from foretell.sim.objectives import FIGURES
 
     for metric, (about, example) in _LATENCIES.items():
@@ -208,11 +218,10 @@ def _objectives() -> Iterator[dict[str, Any]]:
                 "example": example,
                 "task": False,
             }
-    labels = {key: label.strip() for key, label, _, _ in _FIGURES}
     for name, (key, kind, direction) in FIGURES.items():
         yield {
             "name": name,
-            "about": labels.get(key, name.replace("_", " ")).lower(),
+            "about": _lowered(words_of(key)),
             "unit": _UNITS.get(kind, kind),
             "direction": direction,
             "example": _EXAMPLES[kind],

@@ -16,6 +16,7 @@ from foretell.sim.quantities import show_number, show_seconds
 from foretell.sim.report.page import figure
 from foretell.sim.report.pareto_front import Point, front
 from foretell.sim.report.plots import Axis, Line, lines
+from foretell.sim.report.words import percent
 from foretell.sim.ui.answers import finite
 
 if TYPE_CHECKING:
@@ -76,7 +77,9 @@ def _of_load(scenario: Scenario, late: Any) -> dict[str, Any]:
     from foretell.sim.analytic_load import load_of
 
     if scenario.workload.concurrency is not None:
-        raise ValueError("workload.concurrency: a closed loop has one load only; give arrivals for a frontier")
+        raise ValueError(
+            "workload.concurrency: a closed loop has one load only; give arrivals for a frontier"
+        )
     load = load_of(scenario.workload)
     points = list(_over_load(scenario, load, late))
     notes, left = [], []
@@ -92,8 +95,8 @@ def _of_load(scenario: Scenario, late: Any) -> dict[str, Any]:
         notes.append(f"left out, to answer in time: {', '.join(left)}")
     x, y = Axis("tokens/s of a user (1 / mean TPOT)", low=0), Axis("output tokens/s of an accelerator", low=0)
     about = (
-        "Tokens/s of a user against tokens/s of an accelerator as the load grows, from a tenth of the capacity to 95 %; "
-        "the ring is the load asked; other hardware as it stands in place of this."
+        "Tokens/s of a user against tokens/s of an accelerator as the load grows, from a tenth of the "
+        "capacity to 95 %; the ring is the load asked; other hardware as it stands in place of this."
     )
     told = [
         Point(*_speeds(one.figures), told=f"{one.series} at {one.label}", group=one.series, chosen=one.here)
@@ -103,7 +106,9 @@ def _of_load(scenario: Scenario, late: Any) -> dict[str, Any]:
         told, x, y, "Speed of a user against output of an accelerator", about,
         better=("max", "max"), apart=True, stairs=False,
     )  # fmt: skip
-    charts = {"frontier": figure(chart, "Speed of a user against output of an accelerator, as the load grows")}
+    charts = {
+        "frontier": figure(chart, "Speed of a user against output of an accelerator, as the load grows")
+    }
     own = [one for one in points if one.series == points[0].series]
     if over := _over_rate(scenario, own):
         charts["load"] = over
@@ -168,14 +173,16 @@ def _elsewhere(scenario: Scenario) -> Iterator[tuple[str, Scenario]]:
     pools = scenario.pools.values()
     kinds = {pool.hardware for pool in pools}
     bare = all(
-        isinstance(pool.replicas, int) and pool.model is not None and pool.calibration is None for pool in pools
+        isinstance(pool.replicas, int) and pool.model is not None and pool.calibration is None
+        for pool in pools
     )
     if len(kinds) != 1 or not bare:
         return
     for name in _HARDWARE:
         if name not in kinds:
             changed: dict[str, Pool] = {
-                pool: replace(spec, hardware=name, price_usd_per_h=None) for pool, spec in scenario.pools.items()
+                pool: replace(spec, hardware=name, price_usd_per_h=None)
+                for pool, spec in scenario.pools.items()
             }
             yield name, replace(scenario, pools=changed)
 
@@ -204,7 +211,9 @@ def _over_rate(scenario: Scenario, points: Sequence[Found]) -> str:
         "each further token, p99": Line(x, [f["tpot_p99_s"] for _, f in rows]),
     }
     limits = {
-        str(o): o.limit for o in objectives_from_mapping(scenario.objectives) if o.kind == "time" and o.limit > 0
+        str(o): o.limit
+        for o in objectives_from_mapping(scenario.objectives)
+        if o.kind == "time" and o.limit > 0
     }
     here, capacity = points[0].figures, points[0].figures["capacity_rps"]
     uprights = {"capacity": capacity}
@@ -212,7 +221,7 @@ def _over_rate(scenario: Scenario, points: Sequence[Found]) -> str:
         uprights = {"asked": here["request_throughput_rps"], "capacity": capacity}
     chart = lines(
         series, Axis("requests/s"), Axis("time", "s", log=True), "Latency as the load grows",
-        f"99th percentiles of latencies against the rate, up to the capacity of {show_number(capacity)} requests/s",
+        f"p99 of latencies against the rate, up to the capacity of {show_number(capacity)} requests/s",
         upright=uprights, level=limits,
     )  # fmt: skip
     return figure(chart, "Latency as the load grows, up to the capacity")
@@ -231,23 +240,22 @@ def _of_tasks(scenario: Scenario, late: Any) -> dict[str, Any]:
         else:
             points.append(Found(series, label, _task_figures(other), here=True))
     about = (
-        "Right answers against the cost of a query and against its latency, over the samples of the strategy and over "
-        f"models. Cost: rent where the accelerators carry {_FULL:.0%} of what they can; latency: at the rate asked."
+        "Right answers against the cost of a query and against its latency, over the samples of the strategy "
+        f"and over models. Cost: rent where the accelerators carry {_FULL:.0%} of what they can; latency: at "
+        "the rate asked."
     )
     charts = {}
     rows = (
         ("cost", "usd", Axis("cost of a query", "usd", log=True), "Right answers against cost"),
-        ("latency", "s", Axis("p99 of a query at the rate asked", "s", log=True), "Right answers against latency"),
+        (
+            "latency",
+            "s",
+            Axis("p99 of a query at the rate asked", "s", log=True),
+            "Right answers against latency",
+        ),
     )
     for name, kind, x, title in rows:
-        told = [
-            Point(
-                _costs(one.figures)[name], one.figures["accuracy"], one.label,
-                f"{one.series}, {one.label}: {one.figures['accuracy']:.1%} right, {_shown(_costs(one.figures)[name], kind)}",
-                group=one.series, chosen=one.here,
-            )
-            for one in points
-        ]  # fmt: skip
+        told = [_choice(one, _costs(one.figures)[name], kind) for one in points]
         if sum(point.drawn for point in told) > 1:
             y = Axis("right answers", "share")
             charts[f"frontier_{name}"] = figure(front(told, x, y, title, about), title)
@@ -285,11 +293,10 @@ def _variants(scenario: Scenario) -> Iterator[tuple[str, str, Scenario]]:
     n = scenario.strategy.get("n")
     yield str(spec.model), f"n={n}" if n else str(scenario.strategy["name"]), scenario
     if isinstance(n, int):
-        counts = [count for count in _SAMPLES if count != n][:6]
-        for count in counts:
-            strategy = dict(scenario.strategy) | {"n": count}
+        for other in [count for count in _SAMPLES if count != n][:6]:
+            strategy = dict(scenario.strategy) | {"n": other}
             with suppress(ValueError):
-                yield str(spec.model), f"n={count}", replace(scenario, strategy=strategy)
+                yield str(spec.model), f"n={other}", replace(scenario, strategy=strategy)
         counts = (n, 1)
     for model in _other_models(scenario, spec):
         pools = dict(scenario.pools) | {pool: replace(spec, model=model, outcomes=None)}
@@ -311,7 +318,15 @@ def _other_models(scenario: Scenario, spec: Pool) -> Iterator[str]:
     task = scenario.workload.task
     names = [m for t, m in list_outcomes() if t == task and m in known and m != spec.model]
     size = math.log(load_architecture(spec.model).active_parameters())
-    yield from sorted(names, key=lambda name: abs(math.log(load_architecture(name).active_parameters()) - size))
+    yield from sorted(
+        names, key=lambda name: abs(math.log(load_architecture(name).active_parameters()) - size)
+    )
+
+
+def _choice(one: Found, x: float, unit: str) -> Point:
+    accuracy = one.figures["accuracy"]
+    told = f"{one.series}, {one.label}: {percent(accuracy)} right, {_shown(x, unit)}"
+    return Point(x, accuracy, one.label, told, group=one.series, chosen=one.here)
 
 
 def _plain(one: Found, x: float, y: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_ANY = ("0.0.0.0", "::")  # noqa: S104  (compared with, not bound)
+_ANY = ("0.0.0.0", "::")
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -90,7 +90,11 @@ def _with_headers(send: Any) -> Any:
     async def sent(message: Any) -> None:
         if message["type"] == "http.response.start":
             own = {name.lower() for name, _ in message["headers"]}
-            more = [*_HEADERS, (b"content-security-policy", _POLICY.encode()), (b"cache-control", b"no-store")]
+            more = [
+                *_HEADERS,
+                (b"content-security-policy", _POLICY.encode()),
+                (b"cache-control", b"no-store"),
+            ]
             headers = [*message["headers"], *((name, value) for name, value in more if name not in own)]
             message = message | {"headers": headers}
         await send(message)

@@ -1,4 +1,4 @@
-"""Simulations that the page asks for: each in a process of its own, with progress, and ended when nobody waits."""
+"""Simulations that the page asks for: each in a process of its own, ended when nobody waits for it."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ KEPT = 8
 LONELY_S = 6.0
 """A simulation whose events nobody has read for so long is ended."""
 _TICK_S = 0.1
+_GRACE_S = 2.0
+"""For a process to end by itself."""
 
 
 @dataclass(slots=True)
@@ -72,7 +74,9 @@ class Job:
                     if self.readers:
                         self.seen_s = time.monotonic()
         if self.state == "running":  # it ended without a word
-            self.error = RefusedError("the simulation ended without an answer; it may need more memory than there is")
+            self.error = RefusedError(
+                "the simulation ended without an answer; it may need more memory than there is"
+            )
             self.end("failed")
 
     def _hear(self, what: str, told: Any) -> None:
@@ -91,8 +95,11 @@ class Job:
         if self.state != "running":
             return
         self.state = state
-        with contextlib.suppress(ProcessLookupError, PermissionError, OSError):
-            if hasattr(os, "killpg") and self.process.pid and os.getpgid(self.process.pid) == self.process.pid:
+        if state == "cancelled":
+            self.process.terminate()
+        self.process.join(_GRACE_S)
+        with contextlib.suppress(OSError):
+            if hasattr(os, "killpg") and os.getpgid(self.process.pid) == self.process.pid:
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.process.join()
@@ -148,6 +155,7 @@ def simulate(way: Connection, scenario: object, handed: Handed) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's, which then ends this
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)  # so that all that this starts can be ended together
+    signal.signal(signal.SIGTERM, _end_workers)
     _end_with_server()
     last = 0.0
 
@@ -170,6 +178,7 @@ def _simulated(scenario: object, handed: Handed, tick: Callable[[int, int], None
     import json
 
     from foretell.sim.forecasting import forecast
+    from foretell.sim.report.forecast_page import forecast_page
     from foretell.sim.ui.answers import told
     from foretell.sim.ui.questions import asked, check_work
 
@@ -179,7 +188,16 @@ def _simulated(scenario: object, handed: Handed, tick: Callable[[int, int], None
     found = forecast(question, progress=tick, processes=None if hasattr(os, "setpgid") else 1)
     answer = told(found, handed) | {"intervals": question.replications > 1}
     answer["seconds"] = time.perf_counter() - began
-    return json.dumps(answer, allow_nan=False), found.to_html()
+    return json.dumps(answer, allow_nan=False), forecast_page(found)
+
+
+def _end_workers(signum: int, frame: object) -> None:
+    """End what this process has started, then itself: its semaphores are given back so."""
+    import multiprocessing
+
+    for worker in multiprocessing.active_children():
+        worker.kill()
+    raise SystemExit(128 + signum)
 
 
 def _end_with_server() -> None:

@@ -48,7 +48,7 @@ class Handed:
 
 
 def handed_by(values: Mapping[str, Any]) -> frozenset[str]:
-    """The texts of a scenario, read from a file that was handed over, that no question may bring up itself."""
+    """The texts of a handed-over file's scenario that no question may bring up by itself."""
     return frozenset(text for path, text in _texts(values) if _refusal(path, text) is not None)
 
 
@@ -112,7 +112,10 @@ def _refusal(path: tuple[str, ...], text: str) -> str | None:
             return None
         if name == "outcomes" and text.lower().rpartition("/")[2] in known:
             return None
-        return f"{_short(text)} is not bundled{_near(text, known)}; files and code are read from {_HANDED}"
+        if not _LOOKS_LIKE_FILE.search(text):
+            from foretell.models.catalogue import unknown_name
+
+            return unknown_name("preset" if name == "engine" else name, text[:60], known)
     if _LOOKS_LIKE_FILE.search(text):
         return f"{_short(text)} looks like a file or code; these are read from {_HANDED}"
     return None
@@ -165,13 +168,6 @@ _BUNDLED: Mapping[str, Callable[[], frozenset[str]]] = {
 }
 
 
-def _near(text: str, known: frozenset[str]) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(text.lower().rpartition("/")[2], sorted(known), n=1, cutoff=0.5)
-    return f" (did you mean {near[0]}?)" if near else ""
-
-
 def check_size(values: dict[str, Any]) -> None:
     """Refuse what no scenario is like, before anything walks through it."""
     left = MOST_VALUES
@@ -208,11 +204,11 @@ def check_scale(scenario: Scenario) -> None:
     for name, pool in scenario.pools.items():
         engines = sum(group.count * (group.data_parallel_size or 1) for group in pool.groups)
         if engines > MOST_ENGINES:
-            raise ValueError(f"pools.{name}.replicas: {engines:,} engines; the page takes up to {MOST_ENGINES:,}")
+            raise ValueError(
+                f"pools.{name}.replicas: {engines:,} engines; the page takes up to {MOST_ENGINES:,}"
+            )
     if scenario.replications > MOST_REPLICATIONS:
-        raise ValueError(
-            f"replications: {scenario.replications:,}; the page takes up to {MOST_REPLICATIONS}; fewer are enough"
-        )
+        raise ValueError(f"replications: {scenario.replications:,}; the page takes up to {MOST_REPLICATIONS}")
 
 
 def check_work(scenario: Scenario) -> None:

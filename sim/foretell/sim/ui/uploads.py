@@ -1,4 +1,4 @@
-"""Traces loaded into the page: kept in a folder of our own while the server runs, and what is told of them."""
+"""Traces loaded into the page: kept in a folder of our own while the server runs; what is told of them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Any
 
 TRACE_BYTES = 200 * 2**20
 """Of one trace at most."""
+BODY_BYTES = 2**20
+"""Of a question at most."""
 KEPT = 8
 """Traces that are kept; the oldest goes first."""
 
@@ -97,7 +99,11 @@ def about_trace(path: Path) -> dict[str, Any]:
     span = float(np.ptp(trace.arrival_s))
     timed = trace.concurrency is None and span > 0
     rate = (len(trace) - 1) / span if timed else None
-    when = f" in {show_seconds(span)}, {show_number(rate)}/s" if rate is not None else ", without a rate of their own"
+    when = (
+        f" in {show_seconds(span)}, {show_number(rate)}/s"
+        if rate is not None
+        else ", without a rate of their own"
+    )
     mean = {name: float(getattr(trace, name).mean()) for name in ("prompt_tokens", "output_tokens")}
     return {
         "name": path.name,

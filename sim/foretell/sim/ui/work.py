@@ -7,9 +7,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from foretell.sim.ui.questions import Handed
+
+if TYPE_CHECKING:
+    from foretell.sim.scenario import Scenario
 
 
 class RefusedError(Exception):
@@ -27,14 +30,29 @@ class RefusedError(Exception):
         self.message, self.field, self.simulate = message, field, simulate
 
 
-Refused = RefusedError
 _SIMULATE = re.compile(r"use --method simulate|--method simulate does not|simulate it")
 _PATH = re.compile(r"([a-z][\w-]*(?:[.\[][\w-]+\]?)*)(?=[: ])")
-_TOP = ("scenario", "workload", "pools", "strategy", "objectives", "goodput", "client", "seed", "replications")
+_TOP = (
+    "scenario",
+    "workload",
+    "pools",
+    "strategy",
+    "objectives",
+    "goodput",
+    "client",
+    "seed",
+    "replications",
+)
 
 
-def refused(error: Exception) -> RefusedError:
-    """Tell an error as the page is told of it."""
+def refused(error: Exception, scenario: Scenario | None = None) -> RefusedError:
+    """Tell an error as the page is told of it.
+
+    Args:
+        error: what was raised.
+        scenario: what was asked, where it is known: then the pool concerned is named too.
+
+    """
     if isinstance(error, RefusedError):
         return error
     if isinstance(error, MemoryError):
@@ -48,25 +66,49 @@ def refused(error: Exception) -> RefusedError:
     told = text.replace("; use --method simulate", "; simulate it").replace(
         "--method simulate does not", "a simulation does not"
     )
-    return RefusedError(told, field_of(text), simulate)
+    return RefusedError(told, field_of(text, scenario), simulate)
 
 
-def field_of(message: str) -> str | None:
-    """The scenario's field that an error begins with, as a path."""
+def field_of(message: str, scenario: Scenario | None = None) -> str | None:
+    """The scenario's field that an error is about, as a path, if that is known."""
     from foretell.sim.presets import EngineSettings
     from foretell.sim.scenario import Pool, Workload
 
     found = _PATH.match(message)
-    if found is None:
-        return None
-    head = re.split(r"[.\[]", found[1])[0]
-    if head in _TOP:
+    head = "" if found is None else re.split(r"[.\[]", found[1])[0]
+    if found is not None and head in _TOP:
         return found[1]
-    places = ((Workload, "workload"), (Pool, "pools.*"), (EngineSettings, "pools.*.engine"))
-    for spec, place in places:
-        if head in [f.name for f in fields(spec)]:
-            return f"{place}.{found[1]}"
+    if found is not None and head in [f.name for f in fields(Workload)]:
+        return f"workload.{found[1]}"
+    pool = _pool_of(message, scenario)
+    for spec, place in ((Pool, ""), (EngineSettings, ".engine")):
+        if found is not None and pool is not None and head in [f.name for f in fields(spec)]:
+            return f"pools.{pool}{place}.{found[1]}"
+    return f"pools.{pool}" if pool is not None else None
+
+
+def _pool_of(message: str, scenario: Scenario | None) -> str | None:
+    """The pool that cannot be as it is asked, for the reason given."""
+    from foretell.sim.deployment import deploy
+
+    for name, pool in () if scenario is None else scenario.pools.items():
+        try:
+            deploy(pool)
+        except ValueError as error:
+            if " ".join(str(error).split()) == message:
+                return name
     return None
+
+
+def _about(scenario: object, handed: Handed, work: Callable[[Scenario], dict[str, Any]]) -> str:
+    """Work on a scenario, as JSON; errors name the pool that they are about."""
+    from foretell.sim.ui.questions import asked
+
+    question = asked(scenario, handed)
+    try:
+        return json.dumps(work(question), allow_nan=False)
+    except ValueError as error:
+        raise refused(error, question) from None
 
 
 def ask_choices(values: Mapping[str, Any] | None, file: str | None) -> str:
@@ -76,30 +118,28 @@ def ask_choices(values: Mapping[str, Any] | None, file: str | None) -> str:
     return json.dumps(choices(values, file), allow_nan=False)
 
 
-def ask_answer(scenario: object, handed: Handed, intervals: bool = False) -> str:
+def ask_answer(scenario: object, handed: Handed, intervals: object = False) -> str:
     """A forecast in closed form, as JSON."""
     from foretell.sim.ui.answers import answer
-    from foretell.sim.ui.questions import asked
 
-    return json.dumps(answer(asked(scenario, handed), handed, intervals), allow_nan=False)
+    return _about(scenario, handed, lambda question: answer(question, handed, intervals is True))
 
 
 def ask_frontier(scenario: object, handed: Handed) -> str:
     """How far a deployment could go, as JSON."""
     from foretell.sim.ui.frontiers import frontier
-    from foretell.sim.ui.questions import asked
 
-    return json.dumps(frontier(asked(scenario, handed)), allow_nan=False)
+    return _about(scenario, handed, frontier)
 
 
-def ask_read(text: object, handed: Handed) -> str:
+def ask_read(yaml: object, handed: Handed) -> str:
     """The scenario of a YAML text, as JSON."""
     from foretell.sim.ui.questions import SECTIONS_ASIDE, asked
     from foretell.sim.ui.yaml_text import from_yaml, with_ids
 
-    if not isinstance(text, str):
+    if not isinstance(yaml, str):
         raise ValueError("yaml: not a text")
-    values = from_yaml(text)
+    values = from_yaml(yaml)
     dropped = [name for name in SECTIONS_ASIDE if name in values]
     found = asked(with_ids(values, handed), handed)
     return json.dumps({"scenario": with_ids(found.to_dict(), handed), "dropped": dropped}, allow_nan=False)

@@ -7,12 +7,13 @@ import multiprocessing
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
-from foretell.sim.ui.work import WORK, Refused, refused
+from foretell.sim.ui.work import WORK, refused
 
 PATIENCE_S = 15.0
 """After so long a question is given up."""
@@ -96,11 +97,11 @@ class Worker:
 def _serve(way: Connection) -> None:
     """What a worker does until its server is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's
+    warnings.simplefilter("ignore")
     _bound_memory()
     from foretell.sim.ui.warm import warm_up
 
-    if not way.poll():
-        warm_up()
+    warm_up(way.poll)
     with contextlib.suppress(EOFError, OSError):
         while True:
             kind, given = way.recv()
@@ -198,6 +199,3 @@ class Workers:
                 if not self._free.wait(min(0.5, until - time.monotonic())) and time.monotonic() > until:
                     raise TooLongError
         raise SupersededError
-
-
-__all__ = ["Refused", "SupersededError", "TooLongError", "Worker", "Workers", "context"]
