@@ -1,6 +1,9 @@
 """Forecasts of every kind of deployment, each simulated once for the tests of what is drawn of them."""
 
+import html
+import re
 from functools import cache
+from xml.etree import ElementTree
 
 from foretell.sim import Scenario, forecast
 from foretell.sim.forecasting import Forecast
@@ -67,3 +70,13 @@ SCENARIOS = {
 def forecasted(name: str) -> Forecast:
     """A scenario's forecast, with its steps recorded."""
     return with_loads(forecast(Scenario.from_dict(SCENARIOS[name])))
+
+
+def parsed(body: str) -> ElementTree.Element:
+    """HTML as a tree; fails where tags do not match or text is not escaped."""
+    return ElementTree.fromstring(f"<div>{re.sub('scope=(col|row)', '', body)}</div>")
+
+
+def plain(body: str) -> str:
+    """The text of HTML."""
+    return html.unescape(" ".join(re.sub("<[^>]+>", " ", body).split()))

@@ -22,7 +22,12 @@ FIELDS = {  # phase: (required besides COMMON, allowed besides)
     "s": ({"cat", "id"}, {"args"}),
     "f": ({"cat", "id", "bp"}, {"args"}),
 }
-METADATA: dict[str, type] = {"process_name": str, "thread_name": str, "process_sort_index": int, "thread_sort_index": int}
+METADATA: dict[str, type] = {
+    "process_name": str,
+    "thread_name": str,
+    "process_sort_index": int,
+    "thread_sort_index": int,
+}
 
 
 @dataclass
@@ -114,10 +119,10 @@ def _named(found: Timeline, event: Event) -> None:
     assert isinstance(value, METADATA[event["name"]])
     if event["name"] == "process_name":
         assert event["pid"] not in found.processes
-        found.processes[event["pid"]] = value
+        found.processes[event["pid"]] = str(value)
     if event["name"] == "thread_name":
         assert (event["pid"], event["tid"]) not in found.threads
-        found.threads[event["pid"], event["tid"]] = value
+        found.threads[event["pid"], event["tid"]] = str(value)
 
 
 def _nests(slices: list[Event]) -> None:

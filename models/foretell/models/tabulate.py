@@ -28,7 +28,7 @@ TransferTimer = Callable[[Transfer, Any], Any]
 _PAST, _LEAST_PAST = 4.0, 16384.0
 """Past context, in query lengths and at least in tokens, at which pairs beyond whole prompts are priced:
 after short pasts the difference of two tables is noise."""
-_SKEW = 1.01
+LEAST_SKEW = 1.01
 """Zipf exponent of the routing that floors allow for: skewed tokens reach fewer experts than even ones."""
 
 
@@ -68,7 +68,7 @@ def tabulate(
     eff = efficiency or load_efficiency(part.name)
     operators, skewed = (
         step_operators(architecture, plan, formats, part.peak_flops, skew)
-        for skew in (expert_skew, max(expert_skew, _SKEW))
+        for skew in (expert_skew, max(expert_skew, LEAST_SKEW))
     )
     least = dict(zip(operators, skewed, strict=True))
     transfers = step_transfers(architecture, hardware, plan)

@@ -9,7 +9,14 @@ import numpy as np
 
 from foretell.sim import mean_field
 from foretell.sim.analytic_engines import Array, Solved, limits_of_engine, overloaded, shared, solve
-from foretell.sim.analytic_figures import Analysis, Wanted, busy_figures, latency_figures, rate_figures
+from foretell.sim.analytic_figures import (
+    Analysis,
+    Wanted,
+    busy_engines,
+    busy_figures,
+    latency_figures,
+    rate_figures,
+)
 from foretell.sim.analytic_load import Load, lengths_of, load_of
 from foretell.sim.deployment import Deployment, EnginePart, deploy
 from foretell.sim.mean_field import covers, solve_fleet
@@ -88,7 +95,7 @@ def _analysed(scenario: Scenario, load: Load | None, deployment: Deployment | No
     routed = mean_field.remarks(deployment, load) if fleet else _routed(deployment, load)
     notes = (*deployment.notes, *load.notes, *remarks(solved, rho), *routed)
     method = mean_field.METHOD if fleet else METHOD
-    return Analysis(scenario, deployment, figures, method, tuple(dict.fromkeys(notes)))
+    return Analysis(scenario, deployment, figures, method, tuple(dict.fromkeys(notes)), busy_engines(solved))
 
 
 def _engine(part: EnginePart, load: Load, engines: int, router: str) -> Solved:

@@ -30,7 +30,14 @@ from foretell.sim.analytic_engines import (
     shuffled,
     solve,
 )
-from foretell.sim.analytic_figures import Analysis, Wanted, busy_figures, latency_figures, rate_figures
+from foretell.sim.analytic_figures import (
+    Analysis,
+    Wanted,
+    busy_engines,
+    busy_figures,
+    latency_figures,
+    rate_figures,
+)
 from foretell.sim.analytic_load import Load, lengths_of
 from foretell.sim.apart import DisaggregatedDeployment
 from foretell.sim.deployment import EnginePart
@@ -98,7 +105,7 @@ def analyse_apart(scenario: Scenario, load: Load, deployment: DisaggregatedDeplo
         figures |= {f"kv_transfer_{name}_s": value for name, value in told.items()}
         figures |= latency_figures(samples, wanted, served, weights)
     notes = (*deployment.notes, *load.notes, *remarks(solved, rho), *_remarks(deployment, second))
-    return Analysis(scenario, deployment, figures, METHOD, tuple(dict.fromkeys(notes)))
+    return Analysis(scenario, deployment, figures, METHOD, tuple(dict.fromkeys(notes)), busy_engines(solved))
 
 
 def _prefill(load: Load, deployment: DisaggregatedDeployment) -> list[Solved]:

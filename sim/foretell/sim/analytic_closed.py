@@ -75,7 +75,7 @@ def analyse_closed(scenario: Scenario, deployment: Deployment | None = None) -> 
     notes = [*deployment.notes, "closed loop: means only, of requests out of step with each other"]
     if within < 0.99 * there:
         notes.append(f"{at.bound_by} binds: {there - within:,.0f} requests of an engine wait in line")
-    return Analysis(scenario, deployment, figures, METHOD, tuple(dict.fromkeys(notes)))
+    return Analysis(scenario, deployment, figures, METHOD, tuple(dict.fromkeys(notes)), ((part, state),))
 
 
 def _tpot_s(part: EnginePart, law: Lengths, at: Saturated) -> float:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from foretell.sim.analytic_engines import Array, Solved, mean_of
-from foretell.sim.analytic_power import power_W
-from foretell.sim.deployment import Deployment
+from foretell.sim.analytic_power import Busy, power_W
+from foretell.sim.deployment import Deployment, EnginePart
 from foretell.sim.metrics import describe
 from foretell.sim.objectives import limits_of, objectives_from_mapping, request_limits
 from foretell.sim.scenario import Scenario
@@ -29,6 +29,7 @@ class Analysis:
             over capacity) and capacity_rps (highest stable rate). Beyond the capacity latencies are infinite.
         method: how they were found.
         notes: what is left out, and where the scenario is outside the method's validity.
+        busy: every kind of engine, how busy it is and its mean step.
 
     """
 
@@ -37,6 +38,7 @@ class Analysis:
     figures: dict[str, float]
     method: str
     notes: tuple[str, ...]
+    busy: tuple[tuple[EnginePart, Busy], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,11 @@ def rate_figures(
             "usd_per_million_tokens": usd / 3600 / whole * 1e6,
         }
     return figures
+
+
+def busy_engines(solved: Sequence[Solved]) -> tuple[tuple[EnginePart, Busy], ...]:
+    """Of every kind of engine, how busy it is."""
+    return tuple((one.part, one.busy()) for one in solved)
 
 
 def busy_figures(solved: Sequence[Solved], rate_per_s: float, output: float) -> dict[str, float]:

@@ -19,7 +19,7 @@ from foretell.models.queueing.networks import join_bounds
 from foretell.sim.analytic import remarks
 from foretell.sim.analytic_calls import Calls, StageTimes, calls_of, solve_calls, stage_times
 from foretell.sim.analytic_engines import Array, Solved, mean_of, overloaded, shuffled
-from foretell.sim.analytic_figures import Analysis, Wanted, busy_figures
+from foretell.sim.analytic_figures import Analysis, Wanted, busy_engines, busy_figures
 from foretell.sim.analytic_load import variability_of
 from foretell.sim.deployment import EnginePart
 from foretell.sim.estimate_cell import planned, rate_per_s
@@ -87,7 +87,7 @@ def analyse_program(
         figures["mean_batch"] = mean_of([one.queue.decoding for one in engines if one.queue], counts)
         figures["mean_waiting"] = mean_of([one.queue.waiting for one in engines if one.queue], counts)
     notes = (*deployment.notes, *remarks(engines, rho), *_remarks(plan, figures))
-    return Analysis(scenario, deployment, figures, METHOD, tuple(dict.fromkeys(notes)))
+    return Analysis(scenario, deployment, figures, METHOD, tuple(dict.fromkeys(notes)), busy_engines(engines))
 
 
 def _bursts(scenario: Scenario) -> Callable[[float], float]:

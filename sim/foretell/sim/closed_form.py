@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from foretell.sim.analytic import analyse
 from foretell.sim.analytic_load import load_of
+from foretell.sim.analytic_power import Busy
 from foretell.sim.closed_form_verdict import verdict
-from foretell.sim.deployment import Deployment
+from foretell.sim.deployment import Deployment, EnginePart
 from foretell.sim.forecasting import SHARES, Verdict, deployed, seeds
 from foretell.sim.intervals import Estimate, estimate
 from foretell.sim.objectives import limits_for, objectives_from_mapping
@@ -39,6 +40,7 @@ class ClosedForm:
         method: how the figures were found.
         rate_per_s: requests, or queries, a second.
         mean_tokens: of a request's prompt and answer; None for the queries of a task.
+        busy: every kind of engine, how busy it is and its mean step.
 
     """
 
@@ -50,6 +52,7 @@ class ClosedForm:
     method: str
     rate_per_s: float
     mean_tokens: tuple[float, float] | None
+    busy: tuple[tuple[EnginePart, Busy], ...] = field(default=(), repr=False)
 
     @property
     def met(self) -> bool:
@@ -67,6 +70,12 @@ class ClosedForm:
         import json
 
         return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
+
+    def to_html(self, path: str | None = None) -> str:
+        """Return the report, one page; with a path it is written there too."""
+        from foretell.sim.report.forecast_page import to_html
+
+        return to_html(self, path)
 
 
 def forecast_closed_form(scenario: Scenario, *, draws: int | None = None) -> ClosedForm:
@@ -107,7 +116,8 @@ def forecast_closed_form(scenario: Scenario, *, draws: int | None = None) -> Clo
     verdicts = tuple(verdict(objective, summary) for objective in objectives)
     rate = _rate_of_queries(scenario) if load is None else load.rate_per_s
     notes = (*_remarks(scenario, len(drawn)), *nominal.notes)
-    return ClosedForm(scenario, deployment, summary, verdicts, notes, nominal.method, rate, tokens)
+    about = (notes, nominal.method, rate, tokens, nominal.busy)
+    return ClosedForm(scenario, deployment, summary, verdicts, *about)
 
 
 def _rate_of_queries(scenario: Scenario) -> float:
