@@ -42,13 +42,11 @@ SHARES = frozenset(
 """Figures that lie between 0 and 1."""
 
 METHOD = "simulated: vLLM's scheduling decisions, step by step"
-
 Progress = Callable[[int, int], None]
 """Called now and then with (requests done, requests in all)."""
 
 _CERTAIN_ROUTERS = ("round_robin", "least_outstanding", "prefix_affinity", "session_affinity")
-_POOL_PAYS = 50_000
-"""Requests from which on several processes are worth their start."""
+_POOL_PAYS = 50_000  # requests from which on several processes are worth their start
 _BUSY = ("utilisation", "prefill_utilisation", "decode_utilisation")
 
 
@@ -132,6 +130,12 @@ class Forecast:
         import json
 
         return json.dumps(self.to_dict(detailed=detailed), indent=2, allow_nan=False) + "\n"
+
+    def to_html(self, path: str | None = None) -> str:
+        """Return the report, one page; with a path it is written there too."""
+        from foretell.sim.report.forecast_page import to_html
+
+        return to_html(self, path)
 
 
 def forecast(

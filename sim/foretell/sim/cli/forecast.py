@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,10 @@ from foretell.sim.cli.options import (
     WHOLE,
     Number,
     engine_options,
+    html_option,
     json_option,
-    json_target,
 )
+from foretell.sim.cli.outputs import output_targets, write_outputs
 
 if TYPE_CHECKING:
     from foretell.sim.scenario import Scenario
@@ -115,6 +116,13 @@ _ASK = [
 ]
 _OUT = [
     json_option,
+    html_option,
+    click.option(
+        "--timeline",
+        "timeline_to",
+        metavar="FILE",
+        help="The first run's steps and requests to FILE, for ui.perfetto.dev.",
+    ),
     click.option(
         "--output", type=click.Path(path_type=Path), metavar="DIR", help="Folder for JSON and records."
     ),
@@ -140,6 +148,8 @@ def forecast_command(
     scenario: Path | None,
     method: str,
     json_to: str | None,
+    html_to: str | None,
+    timeline_to: str | None,
     output: Path | None,
     no_progress: bool,
     processes: int | None,
@@ -151,22 +161,21 @@ def forecast_command(
     """
     from foretell.sim.cli.flags import scenario_of
     from foretell.sim.forecasting import forecast
-    from foretell.sim.records import output_folder, write_text
+    from foretell.sim.records import output_folder
 
-    target = json_target(json_to)
+    targets = output_targets(json_to, html_to, timeline_to, {"the scenario": scenario})
     if method == "closed_form":
-        _refuse_runs(output, processes)
-        return _closed_form(scenario_of(scenario, flags), json_to, target)
+        _refuse_runs(output, processes, timeline_to)
+        return _closed_form(scenario_of(scenario, flags), json_to, targets)
     asked = scenario_of(scenario, flags)
     with contextlib.ExitStack() as stack:
         folder = None if output is None else stack.enter_context(output_folder(output, _FILES))
         with _progress_bar(not no_progress) as tick:
             result = forecast(asked, processes=processes, progress=tick)
-        text = result.to_json(detailed=True) if target is not None or folder is not None else ""
+        text = result.to_json(detailed=True) if "json" in targets or folder is not None else ""
         if folder is not None:
             _write_records(folder, text, result)
-        if target is not None:
-            write_text(target, text)
+        write_outputs(result, targets, text)
     if json_to == "-":
         click.echo(result.to_json(), nl=False)
     else:
@@ -176,13 +185,11 @@ def forecast_command(
     return 0 if result.met else 1
 
 
-def _closed_form(asked: Scenario, json_to: str | None, target: Path | None) -> int:
+def _closed_form(asked: Scenario, json_to: str | None, targets: Mapping[str, Path]) -> int:
     from foretell.sim.closed_form import forecast_closed_form
-    from foretell.sim.records import write_text
 
     result = forecast_closed_form(asked)
-    if target is not None:
-        write_text(target, result.to_json())
+    write_outputs(result, targets, result.to_json())
     if json_to == "-":
         click.echo(result.to_json(), nl=False)
     else:
@@ -192,7 +199,9 @@ def _closed_form(asked: Scenario, json_to: str | None, target: Path | None) -> i
     return 0 if result.met else 1
 
 
-def _refuse_runs(output: Path | None, processes: int | None) -> None:
+def _refuse_runs(output: Path | None, processes: int | None, timeline_to: str | None) -> None:
+    if timeline_to is not None:
+        raise click.UsageError("--timeline: a closed form has no course of events; use --method simulate")
     if output is not None:
         raise click.UsageError(
             "--output: a closed form has no records of requests; --json FILE has its figures"
