@@ -22,7 +22,7 @@ MOVES = """async ([slider, figure, places]) => {
     input.dispatchEvent(new Event("input", { bubbles: true }));
     await new Promise((go) => {
       const watch = new MutationObserver(() => { if (value() !== before) { watch.disconnect(); go(); } });
-      watch.observe(document.getElementById("answer"), { childList: true, subtree: true, characterData: true });
+      watch.observe(document.getElementById("answer"), { childList: true, subtree: true });
     });
     await painted();
     seconds.push((performance.now() - began) / 1000);

@@ -182,8 +182,9 @@ _CONTRAST = """() => {
     const size = parseFloat(style.fontSize);
     const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
     if (ratio < (large ? 3 : 4.5) - 0.005) {
-      wrong.add(`${ratio.toFixed(2)}: ${text.trim().slice(0, 40)} <${element.tagName} ${element.className?.baseVal
-        ?? element.className}> ${front.map(Math.round)} on ${back.map(Math.round)}`);
+      const where = `${element.tagName} ${element.getAttribute("class") ?? ""}`;
+      const pair = `${front.map(Math.round)} on ${back.map(Math.round)}`;
+      wrong.add(`${ratio.toFixed(2)}: ${text.trim().slice(0, 40)} <${where}> ${pair}`);
     }
   };
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -193,9 +194,11 @@ _CONTRAST = """() => {
     const area = document.createRange();
     area.selectNodeContents(node);
     const style = getComputedStyle(element);
-    check(element, node.data, element instanceof SVGElement ? style.fill : style.color, area.getBoundingClientRect());
+    const colour = element instanceof SVGElement ? style.fill : style.color;
+    check(element, node.data, colour, area.getBoundingClientRect());
   }
-  for (const input of document.querySelectorAll("input:not([type=range],[type=radio],[type=file]),select,textarea")) {
+  const inputs = "input:not([type=range],[type=radio],[type=file]),select,textarea";
+  for (const input of document.querySelectorAll(inputs)) {
     const empty = input.placeholder && !input.value;
     const style = getComputedStyle(input, empty ? "::placeholder" : undefined);
     check(input, input.value || input.placeholder || "", style.color, input.getBoundingClientRect());
