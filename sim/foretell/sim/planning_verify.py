@@ -8,6 +8,7 @@ the least by simulation, whatever the closed form's error.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -135,6 +136,18 @@ class Plan:
         from foretell.sim.planning_records import plan_dict
 
         return plan_dict(self)
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The report as one HTML page that needs no network; written to `path` too, whole or not at all.
+
+        Raises:
+            ValueError: it cannot be written.
+
+        """
+        from foretell.sim.records import write_page
+        from foretell.sim.report.plan_page import plan_page
+
+        return write_page(plan_page(self), path)
 
 
 def plan(

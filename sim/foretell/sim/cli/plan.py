@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from foretell.sim.cli.options import COUNT, WHOLE, json_option, json_target
+from foretell.sim.cli.options import COUNT, WHOLE, html_option, html_target, json_option, json_target
 
 
 @click.command("plan")
@@ -28,6 +28,7 @@ from foretell.sim.cli.options import COUNT, WHOLE, json_option, json_target
 @click.option("--replications", type=COUNT, help="Runs of each simulation. [default: the scenario's]")
 @click.option("--processes", type=COUNT, help="Processes to spread the runs over.")
 @json_option
+@html_option
 @click.option("--output", type=click.Path(path_type=Path), metavar="DIR", help="Folder for plan.json.")
 @click.option("--no-progress", is_flag=True, help="Nothing on stderr.")
 def plan_command(
@@ -35,6 +36,7 @@ def plan_command(
     finalists: int,
     processes: int | None,
     json_to: str | None,
+    html_to: str | None,
     output: Path | None,
     no_progress: bool,
     **flags: Any,
@@ -48,6 +50,8 @@ def plan_command(
     from foretell.sim.schema import naming
 
     target = json_target(json_to)
+    others = {} if output is None else {f"--output's {name}": output / name for name in _FILES}
+    page = html_target(html_to, {"--json": target, "the scenario": scenario, **others})
     asked = planned(scenario, **flags)
     with contextlib.ExitStack() as stack:
         folder = None if output is None else stack.enter_context(output_folder(output, _FILES))
@@ -58,6 +62,8 @@ def plan_command(
             (folder / _FILES[0]).write_text(text, encoding="utf-8")
         if target is not None:
             write_text(target, text)
+        if page is not None:
+            result.to_html(page)
     if json_to == "-":
         click.echo(text, nl=False)
     else:

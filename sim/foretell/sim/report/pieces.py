@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from html import escape
 
 from foretell.sim.intervals import Estimate
@@ -36,3 +37,23 @@ def scrolling(chart: str, name: str) -> str:
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">'
         f'<div style="min-width:36rem">{chart}</div></div>'
     )
+
+
+def words_td(text: str) -> str:
+    """A cell of words, which wrap."""
+    return f'<td style="white-space:normal;text-align:left;min-width:10rem">{prose(text)}</td>'
+
+
+def name_th(text: str) -> str:
+    """The first cell of a row with a long name."""
+    return f'<th scope=row style="min-width:13rem">{prose(text)}</th>'
+
+
+def tiles(facts: Sequence[tuple[str, str, str]]) -> str:
+    """Small boxes of a figure each: what it is, its value, and what is said below."""
+    items = "".join(
+        f'<li><span class="what">{prose(what)}</span><strong>{prose(value)}</strong>'
+        f"<small>{prose(below)}</small></li>"
+        for what, value, below in facts
+    )
+    return f'<ul class="tiles small-tiles">{items}</ul>'

@@ -52,8 +52,9 @@ def light_section(scenario: Scenario) -> str:
         )
     about = (
         f'<p class="dim">Each input changed by {by} by itself, the others as they are. By closed form alone, '
-        f"not simulated: {escape(found.method)}. <code>foretell sensitivity</code> also tells how many "
-        "replicas each change needs, and what it is worth to know an input better.</p>"
+        f"not simulated ({escape(found.method.removeprefix('closed form: '))}). "
+        "<code>foretell sensitivity</code> also tells how many replicas each change needs, and what it is "
+        "worth to know an input better.</p>"
     )
     without = f'<p class="dim">Without effect: {escape(", ".join(idle))}.</p>' if idle else ""
     chart = tornado(Tornado(found.objective, found.change, found.base, tuple(doing), (), found.method))
