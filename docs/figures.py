@@ -31,7 +31,7 @@ def claims() -> Claims:
 
 
 def figure(summary: Any, path: str) -> float:
-    """A figure of a summary: keys joined by dots, `sum(a.*.b)` of all parts, with a factor after `*100`.
+    """A figure of a summary: keys joined by slashes, `sum(a/*/b)` of all parts; `x * 100` for per cent.
 
     Raises:
         ValueError: there is no such figure.
@@ -39,13 +39,13 @@ def figure(summary: Any, path: str) -> float:
     """
     path, _, factor = path.partition(" * ")
     total = re.fullmatch(r"sum\((.+)\)", path)
-    values = [summary]
-    for key in (total[1] if total else path).split("."):
+    values: list[Any] = [summary]
+    for key in (total[1] if total else path).split("/"):
         parts = [list(value.values()) if key == "*" else [value.get(key)] for value in values]
         values = [value for part in parts for value in part]
     if not values or not all(isinstance(value, int | float) for value in values):
         raise ValueError(f"{path}: no such figure")
-    return sum(values) * float(factor or 1)
+    return float(sum(values)) * float(factor or 1)
 
 
 def recorded(results: Path, kept: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,19 +37,19 @@ def test_pages_say_what_was_recorded(figures: ModuleType) -> None:
 
 
 def test_a_sentence_with_another_figure_is_told(figures: ModuleType) -> None:
-    claim = {"page": "p.md", "source": "s", "says": "{a:.1f} % off", "figures": {"a": "x.y * 100"}}
-    record = {"s": {"figures": {"x.y * 100": 4.8}}}
+    claim = {"page": "p.md", "source": "s", "says": "{a:.1f} % off", "figures": {"a": "x/y * 100"}}
+    record = {"s": {"figures": {"x/y * 100": 4.8}}}
     assert figures.wrong([claim], record, {"p.md": "it is 4.8 % off"}) == []
     assert figures.wrong([claim], record, {"p.md": "it is 4.7 % off"}) == ["p.md does not say: 4.8 % off"]
-    assert figures.wrong([claim], {}, {"p.md": "it is 4.8 % off"}) == ["p.md: s has no record of x.y * 100"]
+    assert figures.wrong([claim], {}, {"p.md": "it is 4.8 % off"}) == ["p.md: s has no record of x/y * 100"]
 
 
 def test_figures_of_a_summary(figures: ModuleType) -> None:
     summary = {"a": {"b": 0.25, "c": 3}, "parts": {"x": {"n": 2}, "y": {"n": 5}}}
-    assert figures.figure(summary, "a.b * 100") == 25
-    assert figures.figure(summary, "sum(parts.*.n)") == 7
+    assert figures.figure(summary, "a/b * 100") == 25
+    assert figures.figure(summary, "sum(parts/*/n)") == 7
     with pytest.raises(ValueError, match="no such figure"):
-        figures.figure(summary, "a.d")
+        figures.figure(summary, "a/d")
 
 
 def test_results_are_recorded_and_others_kept(figures: ModuleType, tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_results_are_recorded_and_others_kept(figures: ModuleType, tmp_path: Pat
     (tmp_path / "energy.json").write_text(json.dumps(summary), encoding="utf-8")
     record = figures.recorded(tmp_path, {"theory": {"kept": True}})
     assert record["theory"] == {"kept": True}
-    assert record["energy"]["figures"]["summary.joules_end_to_end.median_ape * 100"] == 50
+    assert record["energy"]["figures"]["summary/joules_end_to_end/median_ape * 100"] == 50
 
 
 def test_the_readme_quotes_the_page_of_papers() -> None:
