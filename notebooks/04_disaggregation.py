@@ -281,8 +281,11 @@ def _(GPUS, KINDS, best, curves, held, kind, tpot_ms, ttft_ms):
         _told = f"**Both carry about as much**, {show_number(_together)} requests a second: keep it simple."
 
     def _front(curve):
-        _, ttft, tpot, tokens = curve
-        return plots.Line(np.where(ttft <= _limits[0], 1 / tpot, np.nan), tokens, marks=True)
+        rates, ttft, tpot, tokens = curve
+        fine = np.geomspace(0.08 * rates[-1], rates[-1], 40)
+        in_time = np.exp(np.interp(fine, rates, np.log(ttft))) <= _limits[0]
+        speed = np.exp(-np.interp(fine, rates, np.log(tpot)))
+        return plots.Line(np.where(in_time, speed, np.nan), fine * tokens[-1] / rates[-1])
 
     _prompt, _answer = KINDS[kind.value]
     mo.vstack(
