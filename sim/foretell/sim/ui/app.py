@@ -88,7 +88,7 @@ def application(desk: Desk, hosts: tuple[str, ...] = ()) -> Any:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await run_in_threadpool(desk.workers.start)
+        desk.workers.start()
         try:
             yield
         finally:

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
@@ -21,6 +21,8 @@ _SUPERSEDED_S = 1.0
 """A question that nobody waits for any more may take so long before its process is ended."""
 MEMORY_BYTES = 6 * 2**30
 _TICK_S = 0.05
+_APART_S = 1.5
+"""Between the starts of workers."""
 
 
 class SupersededError(Exception):
@@ -99,11 +101,15 @@ def _serve(way: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's
     warnings.simplefilter("ignore")
     _bound_memory()
-    from foretell.sim.ui.warm import warm_up
+    from foretell.sim.ui.warm import warm_ups
 
-    warm_up(way.poll)
+    warming: Iterator[None] | None = warm_ups()
     with contextlib.suppress(EOFError, OSError):
         while True:
+            if warming is not None and not way.poll(_TICK_S):
+                if next(warming, warming) is warming:
+                    warming = None
+                continue
             kind, given = way.recv()
             way.send(_answered(kind, given))
 
@@ -140,16 +146,37 @@ class Workers:
     _free: threading.Condition = field(default_factory=threading.Condition)
     _newest: dict[tuple[str, str], int] = field(default_factory=dict)
     _serial: int = 0
+    _stopped: bool = False
 
     def start(self) -> None:
-        """Start them in the background."""
+        """Start them in the background, the first one first: others would keep it from the first page."""
         self._all = [Worker() for _ in range(self.count)]
         self._idle = list(self._all)
-        for worker in self._all:
+        threading.Thread(target=self._begin, daemon=True).start()
+
+    def _begin(self) -> None:
+        for index in range(self.count):
+            if index:
+                time.sleep(_APART_S)
+            with self._free:
+                worker = next((one for one in self._idle if one.process is None), None)
+                if worker is None or self._stopped:
+                    return
+                self._idle.remove(worker)
             worker.begin()
+            self._give_back(worker)
+
+    def _give_back(self, worker: Worker) -> None:
+        with self._free:
+            if self._stopped:
+                worker.end()
+            self._idle.insert(0, worker) if worker.process is None else self._idle.append(worker)
+            self._free.notify()
 
     def stop(self) -> None:
         """End them all at once."""
+        with self._free:
+            self._stopped = True
         for worker in self._all:
             worker.end()
 
@@ -186,9 +213,7 @@ class Workers:
         try:
             return worker.ask(kind, given, void, self.patience_s)
         finally:
-            with self._free:
-                self._idle.append(worker)
-                self._free.notify()
+            self._give_back(worker)
 
     def _taken(self, void: Callable[[], bool]) -> Worker:
         until = time.monotonic() + self.patience_s
