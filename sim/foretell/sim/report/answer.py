@@ -47,8 +47,11 @@ def answer_section(result: Told) -> str:
     """Headline, objectives as tiles, the main other figures, notes."""
     style = "" if not result.verdicts else " met" if result.met else " missed"
     parts = [
-        f'<p class="answer{style}">{prose(headline(result))}.</p>',
+        f'<p class="answer{style}">{prose(_said(result))}.</p>',
         f"<p>{' '.join(prose(text) for text in _sentences(result))}</p>",
+    ]
+    parts += [
+        f'<p class="missed"><strong>{prose(_capital(note))}.</strong></p>' for note in _warnings(result)
     ]
     if result.verdicts:
         tiles = "".join(_objective_tile(verdict, result) for verdict in result.verdicts)
@@ -58,6 +61,19 @@ def answer_section(result: Told) -> str:
     parts.append(f'<ul class="tiles small-tiles">{tiles}</ul>')
     parts.append(_notes(result))
     return section("answer", "The answer", "".join(parts))
+
+
+def _said(result: Told) -> str:
+    return headline(result).replace("<=", "≤").replace(">=", "≥")
+
+
+def _warnings(result: Told) -> list[str]:
+    """Notes without which the figures mislead."""
+    return [note for note in result.notes if note.startswith("overloaded") or "requests rejected" in note]
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _sentences(result: Told) -> Iterator[str]:
@@ -71,11 +87,13 @@ def _sentences(result: Told) -> Iterator[str]:
     nearest = _nearest(result)
     if nearest is not None:
         room = room_of(nearest.objective, nearest.value)
-        which = "Least room" if len(result.verdicts) > 1 else "Room"
         if room >= 0:
-            yield f"{which}: {nearest.objective.name}, {percent(room)} of its limit."
+            least = "Least room: " if len(result.verdicts) > 1 else ""
+            side = "below" if nearest.objective.direction == "<=" else "above"
+            yield f"{least}{nearest.objective.name} lies {percent(room)} {side} its limit."
         elif math.isfinite(room):
-            yield f"Furthest off: {nearest.objective.name}, beyond its limit by {percent(-room)} of it."
+            side = "above" if nearest.objective.direction == "<=" else "below"
+            yield f"Furthest off: {nearest.objective.name} lies {percent(-room)} {side} its limit."
     costs = [
         f"{show(key, result.summary[key].value)}{_per(key)}"
         for key in _COSTS
@@ -143,7 +161,8 @@ def _gauge(verdict: Verdict, found: Estimate | None) -> str:
         parts.append(f'<path stroke="currentColor" d="M{place(low):.1f} 8H{place(high):.1f}"/>')
         parts += [f'<path stroke="currentColor" d="M{place(end):.1f} 5v6"/>' for end in (low, high)]
     parts.append(f'<path stroke="var(--text)" stroke-width="2" d="M{place(limit):.1f} 0v16"/>')
-    return f'<svg class="gauge" viewBox="0 0 200 16" aria-hidden="true">{"".join(parts)}</svg>'
+    frame = 'class="gauge" viewBox="0 0 200 16" preserveAspectRatio="none" aria-hidden="true"'
+    return f"<svg {frame}>{''.join(parts)}</svg>"
 
 
 def _main(result: Told, asked: set[str]) -> Sequence[str]:
@@ -174,8 +193,8 @@ def _notes(result: Told) -> str:
     told = (
         f" Ranges: where one run lands in 9 of 10 cases, from {n} replications." if runs else " No intervals."
     )
-    items = "".join(f"<li>{prose(note)}</li>" for note in result.notes)
+    items = "".join(f"<li>{prose(note)}</li>" for note in result.notes if note not in _warnings(result))
     body = f"<p>{prose(method + told)}</p>"
     if items:
-        body += f'<h3>Mind</h3><ul class="notes">{items}</ul>'
+        body += f'<h3>Estimated, assumed, or outside what was validated</h3><ul class="notes">{items}</ul>'
     return body

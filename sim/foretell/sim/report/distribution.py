@@ -12,6 +12,10 @@ import numpy.typing as npt
 from foretell.sim.intervals import Estimate
 
 FloatArray = npt.NDArray[np.float64]
+_TAME = 4.0
+"""How far an interval's ends may lie apart, as a factor, for a curve to be scaled to them."""
+_FROM = 0.01
+"""Share from which on a band is drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +67,16 @@ def band(
     """Where another run's curve lies in 9 of 10 cases: values, lowest and highest share; None if unknown.
 
     At the percentiles that have an interval it is theirs; between them, the ratio of the interval's ends to
-    the curve is interpolated over the share; it ends at the outermost of them.
+    the curve is interpolated over the share; below the lowest it is as there; above the highest it ends.
     """
     sure = {q: e for q, e in known.items() if 0 < e.low < e.high < np.inf}
-    if len(sure) < 2 or not len(of):
+    if len(sure) < 2 or not len(of) or any(e.high > _TAME * e.low for e in sure.values()):
         return None
     shares = np.array(list(sure))
     at = np.array([of.quantile(share) for share in shares])
     if not (at > 0).all():
         return None
-    grid = np.linspace(shares[0], shares[-1], 120)
+    grid = np.linspace(_FROM, shares[-1], 160)
     curve = np.array([of.quantile(share) for share in grid])
     fast, slow = (
         np.maximum.accumulate(curve * np.interp(grid, shares, np.array(ends) / at))
@@ -80,6 +84,6 @@ def band(
     )
     values = np.unique(np.concatenate([fast, slow]))
     values = values[(values >= fast[0]) & (values <= slow[-1])]
-    low = np.where(values < slow[0], shares[0], np.interp(values, slow, grid))
+    low = np.where(values < slow[0], _FROM, np.interp(values, slow, grid))
     high = np.interp(values, fast, grid)
     return values, low, high

@@ -99,6 +99,8 @@ def _curve(result: Told, metric: str, of: Distribution) -> str:
         marks=True,
         joined=False,
         labels=[_quantile_words(metric, share, found) for share, found in marks.items()],
+        left=[found.low for found in marks.values()],
+        right=[found.high for found in marks.values()],
     )
     shown[f"mean of {n} runs" if n > 1 else "percentiles"] = points
     upper = max([of.quantile(0.9985), *(e.value for e in marks.values()), *_near(limits.values(), of)])
@@ -181,8 +183,9 @@ def _goodput(result: Told) -> Iterator[str]:
     good, share = result.summary.get("goodput_rps"), result.summary.get("attainment")
     if not limits or good is None or share is None or not np.isfinite(good.value):
         return
+    which = "requests" if result.scenario.workload.task is None else "queries"
     told = " and ".join(f"{metric.upper()} ≤ {show_seconds(limit)}" for metric, limit in limits.items())
-    text = f"{percent(share.value)} of requests keep {told}: a goodput of {show_number(good.value)}/s"
+    text = f"{percent(share.value)} of {which} keep {told}: a goodput of {show_number(good.value)}/s"
     low_high = between("goodput_rps", good)
     yield f"{text} (one run: {low_high})." if low_high else f"{text}."
 
@@ -192,8 +195,9 @@ def _about(result: Told) -> str:
     words = "Curves are of the first run"
     if n > 1:
         words += (
-            f"; marks are means of {n} runs. The shade is where one run lands in 9 of 10 cases: known at the "
-            "marks, between them in proportion"
+            f"; marks are means of {n} runs, and the bars through them show where one run lands in 9 of 10 "
+            "cases. The shade has the same width in between, in proportion; it is left out where runs differ "
+            "too much for that"
         )
     client = result.scenario.client
     side = "at the engine" if client is None else "at the client, gaps at the engine"

@@ -12,7 +12,7 @@ import numpy as np
 from foretell.sim.quantities import show_number, show_seconds
 from foretell.sim.report.page import figure, table
 from foretell.sim.report.plots import Axis, Line, lines
-from foretell.sim.report.presence import Floats, Presence, kv_share, output_rate, presence, rates
+from foretell.sim.report.presence import Floats, kv_share, output_rate, presence, rates, running_and_waiting
 from foretell.sim.report.words import percent, prose
 from foretell.sim.steps import EngineSteps, engine_steps
 from foretell.sim.timeline_spans import stays
@@ -31,32 +31,37 @@ def over_time_section(result: Forecast | ClosedForm) -> str:
     if hasattr(result, "busy"):
         return "<p>A closed form is of an endless run with an even load: nothing changes over time.</p>"
     engines = engine_steps(result)
-    present = [presence(one) for one in stays(result.run)]
     edges = _edges(result, engines)
     if edges is None:
         return "<p>No engine ran a step.</p>"
+    found = [
+        running_and_waiting(steps, presence(one), edges)
+        for steps, one in zip(engines, stays(result.run), strict=True)
+    ]
+    running, waiting = (np.array([one[i] for one in found]) for i in (0, 1))
     pools = [
         (pool, [i for i, _ in own])
         for pool, own in groupby(enumerate(engines), key=lambda item: item[1].pool)
     ]
     start = edges[0]
-    body = [f"<p>{prose(_words(present, edges))}</p>", '<div class="pair">']
+    body = [f"<p>{prose(_words(running.sum(axis=0), waiting.sum(axis=0), edges))}</p>", '<div class="pair">']
     body.append(_traffic(result, engines, edges))
     body.append(_writing(result, engines, edges))
     for pool, own in pools:
         name = f", {pool}" if len(pools) > 1 else ""
-        body.append(_requests([present[i] for i in own], edges, name))
+        body.append(_requests(running[own], waiting[own], edges, name))
         body.append(_memory([engines[i] for i in own], edges, name))
     body.append("</div>")
     shade = ". Where there are several engines, lines are their mean and the shade goes from least to most"
     several = any(len(own) > 1 for _, own in pools)
     width = show_seconds(float(edges[1] - start))
-    body.append(
-        f'<p class="dim">{prose(f"Of the first run; each point is the mean over {width}")}'
-        f"{shade if several else ''}. A request that was preempted counts as running.</p>"
+    told = (
+        f"Of the first run; each point is the mean over {width}{shade if several else ''}. Waiting is who has "
+        "come, is not done, and is in no step: in line, preempted, or while a KV cache is on its way."
     )
+    body.append(f'<p class="dim">{prose(told)}</p>')
     if len(engines) > 1:
-        body.append(_table(engines, present, edges))
+        body.append(_table(engines, running, waiting, edges))
     return "".join(body)
 
 
@@ -73,11 +78,8 @@ def _middle(edges: Floats) -> Floats:
     return np.asarray((edges[1:] + edges[:-1]) / 2 - edges[0])
 
 
-def _words(present: Sequence[Presence], edges: Floats) -> str:
+def _words(running: Floats, waiting: Floats, edges: Floats) -> str:
     """What the queue does, in a sentence."""
-    found = [one.on(edges) for one in present]
-    waiting = np.sum([one[1] for one in found], axis=0)
-    running = np.sum([one[0] for one in found], axis=0)
     peak = int(np.argmax(waiting))
     span = edges[-1] - edges[0]
     text = (
@@ -135,10 +137,8 @@ def _writing(result: Forecast, engines: Sequence[EngineSteps], edges: Floats) ->
     return figure(chart, title)
 
 
-def _requests(present: Sequence[Presence], edges: Floats, name: str) -> str:
-    found = [one.on(edges) for one in present]
-    running, waiting = (np.array([one[i] for one in found]) for i in (0, 1))
-    each = " of an engine" if len(present) > 1 else ""
+def _requests(running: Floats, waiting: Floats, edges: Floats, name: str) -> str:
+    each = " of an engine" if len(running) > 1 else ""
     title = f"Requests running and waiting{each}{name}"
     run, wait = (
         f"{show_number(float(of.mean()))} on average, {show_number(float(of.max()))} at most"
@@ -177,17 +177,16 @@ def _memory(engines: Sequence[EngineSteps], edges: Floats, name: str) -> str:
     return figure(chart, title)
 
 
-def _table(engines: Sequence[EngineSteps], present: Sequence[Presence], edges: Floats) -> str:
+def _table(engines: Sequence[EngineSteps], running: Floats, waiting: Floats, edges: Floats) -> str:
     """A row an engine, as many as one reads."""
     span = float(edges[-1] - edges[0])
     rows = []
-    for steps, one in list(zip(engines, present, strict=True))[:_ROWS]:
-        running, waiting = one.on(edges)
+    for steps, run, wait in list(zip(engines, running, waiting, strict=True))[:_ROWS]:
         kv = kv_share(steps, edges)
         cells = (
-            show_number(float(running.mean())),
-            show_number(float(waiting.mean())),
-            f"{one.waiting.max(initial=0):,.0f}",
+            show_number(float(run.mean())),
+            show_number(float(wait.mean())),
+            show_number(float(wait.max())),
             percent(float(kv.mean())),
             percent(float(kv.max())),
             percent(float(steps.seconds.sum()) / span),

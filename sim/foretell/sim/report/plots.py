@@ -38,6 +38,7 @@ class Line:
         marks: whether each point is marked.
         labels: what the pointer is told at each mark.
         joined: whether there is a curve at all.
+        left, right: an interval of x at each mark.
 
     """
 
@@ -50,6 +51,8 @@ class Line:
     marks: bool = False
     labels: Sequence[str] = ()
     joined: bool = True
+    left: npt.ArrayLike | None = None
+    right: npt.ArrayLike | None = None
 
 
 def lines(
@@ -91,10 +94,10 @@ def lines(
     parts += uprights(upright, rows, across, height)
     paths = sum((1 + 2 * (one.low is not None)) * (1 + one.step) for one in series.values())
     budget = _BUDGET // max(1, paths)
-    several = len(series) > 1
+    several = sum(one.joined for one in series.values()) > 1
     for index, one in enumerate(series.values()):
         parts += _drawn(one, index, across, up, budget, several=several)
-    if several:
+    if len(series) > 1:
         key, height = _legend(list(series.items()), width, height)
         parts += key
     return svg(width, height, title, about, parts)
@@ -186,6 +189,18 @@ def _drawn(one: Line, index: int, across: Scale, up: Scale, budget: int, *, seve
             parts.append(f'<path {curve} d="{"".join(pieces)}"/>')
     inside = (x >= across.start_px - 0.5) & (x <= across.end_px + 0.5)
     seen = np.flatnonzero(inside & np.isfinite(y))
+    if one.left is not None and one.right is not None:
+        ends = [
+            np.clip(across.place(_array(end)), across.start_px, across.end_px)
+            for end in (one.left, one.right)
+        ]
+        whiskers = "".join(
+            f"M{a:.1f} {at:.1f}H{b:.1f}"
+            + "".join(f"M{end:.1f} {at - 3:.1f}v6" for end in (a, b) if across.start_px < end < across.end_px)
+            for a, b, at in zip(*ends, y, strict=True)
+            if np.isfinite([a, b, at]).all()
+        )
+        parts.append(f'<path fill="none" stroke="{colour}" stroke-width="1.3" d="{whiskers}"/>')
     if one.marks or not one.joined:
         parts += _marks(one, index, x, y, seen, budget, colour)
     elif several and len(seen):
@@ -283,6 +298,7 @@ def _marks(
 def _legend(series: Sequence[tuple[str, Line]], width: float, height: float) -> tuple[list[str], float]:
     """The legend below a chart, and the height with it."""
     parts, x, y = [], 6.0, height + 12
+    several = sum(one.joined for _, one in series) != 1
     for index, (name, one) in enumerate(series):
         wide = 24 + CHARACTER_PX * len(name) + 12
         if x > 6 and x + wide > width:
@@ -291,7 +307,8 @@ def _legend(series: Sequence[tuple[str, Line]], width: float, height: float) -> 
         if one.joined:
             dashes = ' stroke-dasharray="5 4"' if one.dashed else ""
             parts.append(f'<path d="M{x:.1f} {y - 4:.0f}h18" stroke="{colour}" stroke-width="1.7"{dashes}/>')
-        parts.append(f'<path fill="{colour}" d="{marker(index, x + 9, y - 4)}"/>')
+        if one.marks or not one.joined or several:
+            parts.append(f'<path fill="{colour}" d="{marker(index, x + 9, y - 4)}"/>')
         parts.append(f'<text x="{x + 24:.1f}" y="{y:.0f}">{escape(name)}</text>')
         x += wide
     return parts, y + 6

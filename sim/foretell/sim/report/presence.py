@@ -15,37 +15,39 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """Counts that hold from each moment to the next.
+    """How many requests are with an engine, from each moment to the next.
 
     Attributes:
         time_s: (n,), ascending, every moment once.
-        running: requests that a step has carried and that have not left.
-        waiting: requests that have come, have not left and were in no step yet.
+        count: (n,).
 
     """
 
     time_s: Floats
-    running: Floats
-    waiting: Floats
-
-    def on(self, edges: Floats) -> tuple[Floats, Floats]:
-        """Means of running and waiting between successive edges [s]."""
-        return _means(self.time_s, self.running, edges), _means(self.time_s, self.waiting, edges)
+    count: Floats
 
 
 def presence(stays: Floats) -> Presence:
-    """Count who runs and who waits, from (n, 3): came, first scheduled (NaN: never), left [s]."""
-    came, scheduled, left = stays[:, 0], stays[:, 1], stays[:, 2]
-    never = np.isnan(scheduled)
-    begun = np.where(never, left, np.minimum(np.maximum(scheduled, came), left))
-    times = np.concatenate([came, begun, left])
-    n = len(stays)
-    waits = np.concatenate([np.ones(n), -np.ones(n), np.zeros(n)])
-    runs = np.concatenate([np.zeros(n), np.where(never, 0.0, 1.0), np.where(never, 0.0, -1.0)])
+    """Count who is there, from (n, 3): came, first scheduled, left [s]."""
+    times = np.concatenate([stays[:, 0], stays[:, 2]])
+    change = np.repeat([1.0, -1.0], len(stays))
     order = np.argsort(times, kind="stable")
     times = times[order]
     last = np.flatnonzero(np.diff(times, append=np.inf) > 0)
-    return Presence(times[last], np.cumsum(runs[order])[last], np.cumsum(waits[order])[last])
+    return Presence(times[last], np.cumsum(change[order])[last])
+
+
+def running_and_waiting(steps: EngineSteps, there: Presence, edges: Floats) -> tuple[Floats, Floats]:
+    """Means between successive edges: requests in a step, and requests with the engine but in none.
+
+    Who was preempted waits, and so does whose KV cache is on its way.
+    """
+    running = np.zeros(len(edges) - 1)
+    if len(steps):
+        batch = np.asarray(steps.load.prefill_seqs) + np.asarray(steps.load.decode_seqs)
+        running = _spread(steps, batch * steps.seconds, edges) / np.diff(edges)
+    present = _means(there.time_s, there.count, edges)
+    return running, np.maximum(present - running, 0.0)
 
 
 def _means(time_s: Floats, values: Floats, edges: Floats) -> Floats:
