@@ -53,7 +53,7 @@ COMMANDS = {  # command → its scenario and options
     "sensitivity": (CHAT, []),
 }
 PAPER_PX = (717, 1046)  # A4 less margins of 1 cm, at 96 pixels an inch
-# Charts without a name and a description, marks in cells without words, and drawings that are neither of these
+# Charts without a name and a description, marks in cells without words, drawings that are neither of these
 # nor ornament.
 NAMELESS = """() => [...document.querySelectorAll("svg")].filter((svg) => {
   const said = (part) => svg.querySelector(`:scope > ${part}`)?.textContent.trim();

@@ -1,30 +1,57 @@
 // The answer: what is said first, then figures with their ranges, charts, the frontier. An answer to compare
-// with (a simulated one, or one that was kept) stands under each figure: `others` is a list of [name, answer].
-import { h, shown } from "./fields.js";
+// with, a simulated one or one that was kept, stands under each figure: `others` is a list of [name,
+// answer].
+import { h, shown, signs } from "./fields.js";
 
 const $ = (id) => document.getElementById(id);
-const LATENCIES = { ttft: "First token (TTFT)", tpot: "Per token (TPOT)", itl: "Between tokens (ITL)", e2e: "Whole answer (E2E)" };
+const LATENCIES = {
+  ttft: "First token (TTFT)",
+  tpot: "Per token (TPOT)",
+  itl: "Between tokens (ITL)",
+  e2e: "Whole answer (E2E)",
+};
 const STATISTICS = ["mean", "p50", "p90", "p99"];
-const FIRST = ["accuracy", "capacity_rps", "load", "usd_per_h", "usd_per_query", "usd_per_correct",
-  "usd_per_million_output_tokens", "power_W", "tokens_per_query"];
-const GROUPS = { answers: "Answers", load: "Load and throughput", cost: "Cost", energy: "Energy", engine: "Engines", latency: "Latency" };
+const FIRST = [
+  "accuracy",
+  "capacity_rps",
+  "load",
+  "usd_per_h",
+  "usd_per_query",
+  "usd_per_correct",
+  "usd_per_million_output_tokens",
+  "power_W",
+  "tokens_per_query",
+];
+const GROUPS = {
+  answers: "Answers",
+  load: "Load and throughput",
+  cost: "Cost",
+  energy: "Energy",
+  engine: "Engines",
+  latency: "Latency",
+};
 
 export function drawAnswer(answer, others = []) {
   const figures = byName(answer);
   const beside = others.map(([name, other]) => [name, byName(other)]);
   headline(answer, figures.load);
   $("gauges").replaceChildren(...answer.objectives.map((objective) => gauge(objective, figures)));
-  $("readouts").replaceChildren(...FIRST.filter((name) => figures[name]?.value != null).slice(0, 5)
-    .map((name) => readout(figures[name], beside)));
+  $("readouts").replaceChildren(
+    ...FIRST.filter((name) => figures[name]?.value != null)
+      .slice(0, 5)
+      .map((name) => readout(figures[name], beside)),
+  );
   part("latency", latencies(figures, beside));
   part("figures", everyFigure(answer.figures, beside));
   commands(answer.commands ?? []);
-  $("notes").replaceChildren(h("li", {}, sentence(answer.method)), ...answer.notes.map((note) => h("li", {}, sentence(note))));
+  $("notes").replaceChildren(
+    h("li", {}, sentence(answer.method)),
+    ...answer.notes.map((note) => h("li", {}, sentence(note))),
+  );
   $("about").hidden = false;
 }
 
 const byName = (answer) => Object.fromEntries(answer.figures.map((figure) => [figure.name, figure]));
-const signs = (text) => text.replaceAll("<=", "≤").replaceAll(">=", "≥");
 const sentence = (text) => text && text[0].toUpperCase() + text.slice(1);
 
 function headline({ headline, met, subject }, load) {
@@ -34,38 +61,43 @@ function headline({ headline, met, subject }, load) {
   // A live region speaks when it changes: an equal verdict says nothing new.
   if ($("headline").textContent !== first) $("headline").textContent = first;
   $("surely").textContent = rest ?? "";
-  $("subject").replaceChildren(`${subject}. `, ...load?.value > 1
-    ? [h("strong", {}, `It cannot keep up: it is asked for ${shown(load.value)} times what it can carry, and queues grow without end.`)] : []);
+  $("subject").replaceChildren(
+    `${subject}. `,
+    ...(load?.value > 1
+      ? [
+          h(
+            "strong",
+            {},
+            `It cannot keep up: asked ${shown(load.value)} times what it can carry, queues grow without end.`,
+          ),
+        ]
+      : []),
+  );
   $("strip").textContent = first; // on narrow screens, where the answer is below the question
   $("strip").className = standing;
   $("strip").hidden = false;
 }
 
 // Where a figure is, with its range, on a scale whose limit is at two thirds.
-function gauge({ name, text, met, shown: value, chance_shown: chance, room }, figures) {
-  const at = (share) => `${(100 * Math.min(Math.max(share, 0), 1.5)) / 1.5}%`;
-  const figure = Object.values(figures).find((one) => [name, `${name}_s`, KEYS[name]].includes(one.name));
-  const limit = figure?.value != null && room != null ? limitOf(figure.value, room, text) : null;
-  const share = limit ? figure.value / limit : null;
-  const range = limit && figure.low != null && h("i", {
-    class: "range", style: `left:${at(figure.low / limit)};right:calc(100% - ${at(figure.high / limit)})`,
-  });
-  return h("div", { class: `gauge ${met ? "met" : "missed"} ${text.includes(">=") ? "least" : ""}` },
+function gauge({ text, met, value, limit, figure, shown: said, chance_shown: chance }, figures) {
+  const at = (place) => `${(100 * Math.min(Math.max(place / limit, 0), 1.5)) / 1.5}%`;
+  const { low, high } = figures[figure] ?? {};
+  const range = low != null && high != null;
+  return h(
+    "div",
+    { class: `gauge ${met ? "met" : "missed"} ${text.includes(">=") ? "least" : ""}` },
     h("span", { class: "objective-name" }, signs(text)),
-    h("span", { class: "dial", "aria-hidden": "true" },
-      h("i", { class: "limit" }), range, share != null && h("i", { class: "point", style: `left:${at(share)}` })),
-    h("strong", {}, value),
-    h("span", { class: "said" }, met ? "met" : "missed", chance && h("small", {}, `, chance ${chance}`)));
+    h(
+      "span",
+      { class: "dial", "aria-hidden": "true" },
+      h("i", { class: "limit" }),
+      range && h("i", { class: "range", style: `left:${at(low)};right:calc(100% - ${at(high)})` }),
+      value != null && h("i", { class: "point", style: `left:${at(value)}` }),
+    ),
+    h("strong", {}, said),
+    h("span", { class: "said" }, met ? "met" : "missed", chance && h("small", {}, `, chance ${chance}`)),
+  );
 }
-
-const KEYS = { goodput: "goodput_rps", query_throughput: "query_throughput_rps", request_throughput: "request_throughput_rps",
-  output_throughput: "output_throughput_tps", total_throughput: "total_throughput_tps", cost_per_query: "usd_per_query",
-  cost_per_correct: "usd_per_correct", cost_per_million_output_tokens: "usd_per_million_output_tokens",
-  cost_per_million_tokens: "usd_per_million_tokens", energy_per_output_token: "energy_per_output_token_J",
-  energy_per_query: "energy_per_query_J", energy_per_correct: "energy_per_correct_J", budget: "usd_per_h", power: "power_W" };
-
-// `room` is the share of the limit that is left: 1 − value/limit, or value/limit − 1 for a least.
-const limitOf = (value, room, text) => text.includes(">=") ? value / (1 + room) : value / (1 - room);
 
 // Figures come at once, and their ranges a little later: their room is kept, so that nothing jumps.
 const ranged = new Set();
@@ -77,23 +109,60 @@ function range({ name, range: text }) {
 
 function readout(figure, beside) {
   const [, value, unit] = /^(\S+)\s*(.*)$/.exec(figure.shown);
-  return h("div", { class: "readout", "data-figure": figure.name }, h("span", { class: "label" }, figure.label),
+  return h(
+    "div",
+    { class: "readout", "data-figure": figure.name },
+    h("span", { class: "label" }, figure.label),
     h("strong", {}, value, unit && h("small", {}, ` ${unit}`)),
-    h("div", {}, range(figure), compared(figure.name, beside)));
+    h("div", {}, range(figure), compared(figure.name, beside)),
+  );
 }
 
-const compared = (name, beside) => beside.filter(([, figures]) => figures[name]?.value != null)
-  .map(([whose, figures]) => h("span", { class: "beside" }, `${whose} ${figures[name].shown}`));
+const compared = (name, beside) =>
+  beside
+    .filter(([, figures]) => figures[name]?.value != null)
+    .map(([whose, figures]) => h("span", { class: "beside" }, `${whose} ${figures[name].shown}`));
 
 function latencies(figures, beside) {
-  const rows = Object.entries(LATENCIES).filter(([metric]) => figures[`${metric}_p50_s`] ?? figures[`${metric}_mean_s`]);
+  const rows = Object.entries(LATENCIES).filter(
+    ([metric]) => figures[`${metric}_p50_s`] ?? figures[`${metric}_mean_s`],
+  );
   if (!rows.length) return null;
-  return h("table", {}, h("thead", {}, h("tr", {}, h("td"), STATISTICS.map((name) => h("th", { scope: "col" }, name)))),
-    h("tbody", {}, rows.map(([metric, label]) => h("tr", {}, h("th", { scope: "row" }, label), STATISTICS.map((statistic) => {
-      const name = `${metric}_${statistic}_s`;
-      const figure = figures[name];
-      return h("td", { "data-figure": name }, figure ? [h("strong", {}, figure.shown), range(figure)] : "–", compared(name, beside));
-    })))));
+  return h(
+    "table",
+    {},
+    h(
+      "thead",
+      {},
+      h(
+        "tr",
+        {},
+        h("td"),
+        STATISTICS.map((name) => h("th", { scope: "col" }, name)),
+      ),
+    ),
+    h(
+      "tbody",
+      {},
+      rows.map(([metric, label]) =>
+        h(
+          "tr",
+          {},
+          h("th", { scope: "row" }, label),
+          STATISTICS.map((statistic) => {
+            const name = `${metric}_${statistic}_s`;
+            const figure = figures[name];
+            return h(
+              "td",
+              { "data-figure": name },
+              figure ? [h("strong", {}, figure.shown), range(figure)] : "–",
+              compared(name, beside),
+            );
+          }),
+        ),
+      ),
+    ),
+  );
 }
 
 function everyFigure(all, beside) {
@@ -101,20 +170,51 @@ function everyFigure(all, beside) {
   const rest = all.filter(({ name, value }) => !tabled(name) && value != null);
   if (!rest.length) return null;
   const groups = [...new Set(rest.map(({ group }) => group))];
-  return h("div", { class: "groups" }, groups.map((group) => h("div", {}, h("h3", {}, GROUPS[group] ?? sentence(group)),
-    h("dl", {}, rest.filter((figure) => figure.group === group).map((figure) => h("div", { "data-figure": figure.name },
-      h("dt", {}, figure.label), h("dd", {}, h("strong", {}, figure.shown), range(figure), compared(figure.name, beside))))))));
+  return h(
+    "div",
+    { class: "groups" },
+    groups.map((group) =>
+      h(
+        "div",
+        {},
+        h("h3", {}, GROUPS[group] ?? sentence(group)),
+        h(
+          "dl",
+          {},
+          rest
+            .filter((figure) => figure.group === group)
+            .map((figure) =>
+              h(
+                "div",
+                { "data-figure": figure.name },
+                h("dt", {}, figure.label),
+                h("dd", {}, h("strong", {}, figure.shown), range(figure), compared(figure.name, beside)),
+              ),
+            ),
+        ),
+      ),
+    ),
+  );
 }
 
 function part(name, content) {
   document.querySelector(`[data-part="${name}"]`).hidden = !content;
-  $(name === "latency" ? "latencies" : name).replaceChildren(...content ? [content] : []);
+  $(name === "latency" ? "latencies" : name).replaceChildren(...(content ? [content] : []));
 }
 
 function commands(all) {
   $("commands-fold").hidden = !all.length;
-  $("commands").replaceChildren(...all.map(({ pool, replicas, line, notes }) => h("div", {},
-    h("p", {}, `${pool}: ${replicas} × `), h("pre", { tabindex: "0" }, line), (notes ?? []).map((note) => h("p", { class: "hint" }, sentence(note))))));
+  $("commands").replaceChildren(
+    ...all.map(({ pool, replicas, line, notes }) =>
+      h(
+        "div",
+        {},
+        h("p", {}, `${pool}: ${replicas} × `),
+        h("pre", { tabindex: "0" }, line),
+        (notes ?? []).map((note) => h("p", { class: "hint" }, sentence(note))),
+      ),
+    ),
+  );
 }
 
 // Charts are the server's own HTML, in which all text of people is escaped.

@@ -21,7 +21,9 @@ export async function ask(path, body, signal) {
 }
 
 export async function upload(file) {
-  return understood(await fetch(`/trace?name=${encodeURIComponent(file.name)}`, { method: "POST", body: file }));
+  return understood(
+    await fetch(`/trace?name=${encodeURIComponent(file.name)}`, { method: "POST", body: file }),
+  );
 }
 
 export async function understood(reply) {
@@ -40,7 +42,9 @@ export async function understood(reply) {
 // `stages` are [pause in ms, work(input, signal)] in turn. The first is let finish even when something newer
 // waits, so that figures move while a slider does; the later ones are given up.
 export function newest(stages, failed) {
-  let waiting, busy = false, late = new AbortController();
+  let waiting,
+    busy = false,
+    late = new AbortController();
   return async function next(input) {
     waiting = { input };
     late.abort();
@@ -69,6 +73,13 @@ function still(pause, signal) {
   if (!pause) return undefined;
   return new Promise((go) => {
     const timer = setTimeout(go, pause);
-    signal.addEventListener("abort", () => { clearTimeout(timer); go(); }, { once: true });
+    signal.addEventListener(
+      "abort",
+      () => {
+        clearTimeout(timer);
+        go();
+      },
+      { once: true },
+    );
   });
 }

@@ -8,7 +8,9 @@ const $ = (id) => document.getElementById(id);
 export function say(text) {
   $("said").textContent = text;
   clearTimeout(say.timer);
-  say.timer = setTimeout(() => { $("said").textContent = ""; }, 4000);
+  say.timer = setTimeout(() => {
+    $("said").textContent = "";
+  }, 4000);
 }
 
 // The scenario of the address, if it holds one.
@@ -24,13 +26,19 @@ export async function linked() {
 }
 
 export function sharing(question, traces) {
-  document.querySelectorAll("[data-open]").forEach((button) => button.addEventListener("click", () => $(button.dataset.open).showModal()));
-  document.querySelectorAll("[data-close]").forEach((button) => button.addEventListener("click", () => button.closest("dialog").close()));
+  document
+    .querySelectorAll("[data-open]")
+    .forEach((button) => button.addEventListener("click", () => $(button.dataset.open).showModal()));
+  document
+    .querySelectorAll("[data-close]")
+    .forEach((button) => button.addEventListener("click", () => button.closest("dialog").close()));
 
   $("link").addEventListener("click", async () => {
     const url = new URL(location.href);
     url.hash = `s=${await packed(question.scenario)}`;
-    const far = question.scenario.workload.trace?.startsWith("upload:") ? "; the trace itself stays here" : "";
+    const far = question.scenario.workload.trace?.startsWith("upload:")
+      ? "; the trace itself stays here"
+      : "";
     await copied(url.href, `Link copied${far}`);
   });
 
@@ -50,7 +58,9 @@ async function copied(text, said) {
 
 function yaml(question) {
   const box = $("yaml-text");
-  const wrong = (text) => { $("yaml-wrong").textContent = text; };
+  const wrong = (text) => {
+    $("yaml-wrong").textContent = text;
+  };
   $("yaml").addEventListener("click", async () => {
     wrong("");
     try {
@@ -69,7 +79,10 @@ function yaml(question) {
   });
   $("yaml-copy").addEventListener("click", () => copied(box.value, "YAML copied"));
   $("yaml-save").addEventListener("click", () => {
-    const link = h("a", { href: URL.createObjectURL(new Blob([box.value], { type: "application/yaml" })), download: "scenario.yaml" });
+    const link = h("a", {
+      href: URL.createObjectURL(new Blob([box.value], { type: "application/yaml" })),
+      download: "scenario.yaml",
+    });
     link.click();
     URL.revokeObjectURL(link.href);
   });
@@ -84,18 +97,40 @@ function vllm(question) {
     $("vllm-wrong").textContent = "";
     $("vllm-told").replaceChildren();
     try {
-      const { scenario, understood, ignored } = await ask("/vllm", { command: $("vllm-text").value, scenario: question.scenario });
+      const { scenario, understood, ignored } = await ask("/vllm", {
+        command: $("vllm-text").value,
+        scenario: question.scenario,
+      });
       question.replace(scenario);
       $("vllm-told").append(
-        listed("Understood", understood.map(({ flag, as }) => `${flag} → ${as}`)),
-        listed("Left out", ignored.map(({ flag, why }) => `${flag}: ${why}`)));
+        listed(
+          "Understood",
+          understood.map(({ flag, as }) => `${flag} → ${as}`),
+        ),
+        listed(
+          "Left out",
+          ignored.map(({ flag, why }) => `${flag}: ${why}`),
+        ),
+      );
     } catch (error) {
       $("vllm-wrong").textContent = error.message;
     }
   });
 }
 
-const listed = (title, lines) => lines.length ? h("div", {}, h("h3", {}, title), h("ul", {}, lines.map((line) => h("li", {}, line)))) : "";
+const listed = (title, lines) =>
+  lines.length
+    ? h(
+        "div",
+        {},
+        h("h3", {}, title),
+        h(
+          "ul",
+          {},
+          lines.map((line) => h("li", {}, line)),
+        ),
+      )
+    : "";
 
 // A file of the person's own: YAML of a question, or a trace.
 async function open(file, question, traces) {
@@ -109,7 +144,12 @@ async function open(file, question, traces) {
     traces[told.trace] = told;
     const { scenario } = question;
     const { objectives, pools, strategy } = scenario.workload.task
-      ? { objectives: {}, pools: Object.fromEntries(Object.entries(scenario.pools).slice(0, 1)), strategy: { name: "single" } } : scenario;
+      ? {
+          objectives: {},
+          pools: Object.fromEntries(Object.entries(scenario.pools).slice(0, 1)),
+          strategy: { name: "single" },
+        }
+      : scenario;
     question.replace({ ...scenario, objectives, pools, strategy, workload: { trace: told.trace } });
     say(`${told.name}: ${told.about}.`);
   } catch (error) {

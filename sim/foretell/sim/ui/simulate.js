@@ -1,5 +1,6 @@
 // A simulation: started, watched, cancelled; its answer is handed to `done`.
 import { ask, Refused } from "./ask.js";
+import { h, signs } from "./fields.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -57,7 +58,9 @@ export function simulation(question, { done, failed }) {
     $("progress").value = total ? done / total : 0;
     const tenth = total ? Math.floor((10 * done) / total) : 0;
     const left = done ? ((performance.now() - began) * (total - done)) / done / 1000 : 0;
-    if (tenth !== told || left > 20) $("progress-text").textContent = `${done.toLocaleString("en")} of ${total.toLocaleString("en")} requests, ${wait(left)}`;
+    if (tenth !== told || left > 20)
+      $("progress-text").textContent =
+        `${done.toLocaleString("en")} of ${total.toLocaleString("en")} requests, ${wait(left)}`;
     told = tenth;
   }
 
@@ -70,15 +73,22 @@ export function simulation(question, { done, failed }) {
 
   $("simulate").addEventListener("click", start);
   $("cancel").addEventListener("click", cancel);
-  return { forget: () => { if (!job) $("progress-text").replaceChildren(); } };
+  return {
+    forget: () => {
+      if (!job) $("progress-text").replaceChildren();
+    },
+  };
 }
 
-const wait = (seconds) => seconds < 2 ? "nearly done" : seconds < 90 ? `about ${Math.ceil(seconds)} s left` : `about ${Math.ceil(seconds / 60)} min left`;
+const wait = (seconds) =>
+  seconds < 2
+    ? "nearly done"
+    : seconds < 90
+      ? `about ${Math.ceil(seconds)} s left`
+      : `about ${Math.ceil(seconds / 60)} min left`;
 
-function report({ report: url, seconds }) {
-  const link = document.createElement("a");
-  Object.assign(link, { href: url, target: "_blank", rel: "noopener", textContent: "Open the full report" });
-  const line = document.createElement("span");
-  line.append(`Simulated${seconds ? ` in ${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s` : ""}: its figures stand beside the closed form's. `, link);
-  return line;
+function report({ headline, report: url, seconds }) {
+  const time = seconds ? ` in ${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s` : "";
+  const link = h("a", { href: url, target: "_blank", rel: "noopener" }, "Open the full report");
+  return h("span", {}, h("strong", {}, `Simulated${time}: ${signs(headline)}.`), " ", link);
 }

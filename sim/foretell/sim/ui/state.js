@@ -12,8 +12,8 @@ export function put(at, path, value) {
   return copy;
 }
 
-// The scenario and those who want to know of its changes. A change is settled once the hand lets go of a slider:
-// then it becomes an entry of the browser's history, so that Back undoes it.
+// The scenario and those who want to know of its changes. A change is settled once the hand lets go of a
+// slider: then it becomes an entry of the browser's history, so that Back undoes it.
 export function question(first) {
   let scenario = first;
   const listeners = [];
@@ -33,10 +33,18 @@ export function question(first) {
     }
   });
   return {
-    get scenario() { return scenario; },
-    change(path, value, settled = true) { become(put(scenario, path, value), settled); },
-    replace(next) { become(next, true); },
-    listen(listener) { listeners.push(listener); },
+    get scenario() {
+      return scenario;
+    },
+    change(path, value, settled = true) {
+      become(put(scenario, path, value), settled);
+    },
+    replace(next) {
+      become(next, true);
+    },
+    listen(listener) {
+      listeners.push(listener);
+    },
   };
 }
 
@@ -50,13 +58,18 @@ export async function address(scenario) {
 
 // Texts of links: base64url of the deflated JSON.
 export async function packed(scenario) {
-  const bytes = await through(new TextEncoder().encode(JSON.stringify(scenario)), new CompressionStream("deflate-raw"));
+  const bytes = await through(
+    new TextEncoder().encode(JSON.stringify(scenario)),
+    new CompressionStream("deflate-raw"),
+  );
   const text = btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
   return text.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
 
 export async function unpacked(text) {
-  const bytes = Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (char) => char.charCodeAt(0));
+  const bytes = Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (char) =>
+    char.charCodeAt(0),
+  );
   return JSON.parse(new TextDecoder().decode(await through(bytes, new DecompressionStream("deflate-raw"))));
 }
 

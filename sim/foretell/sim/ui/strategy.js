@@ -1,4 +1,5 @@
-// How a query is answered: one call, prefill and decode apart, or with a task any program with its parameters.
+// How a query is answered: one call, prefill and decode apart, or with a task any program with its
+// parameters.
 import { choice, h, number, slider, text, tick } from "./fields.js";
 
 const NEW = "+ a new pool";
@@ -10,15 +11,28 @@ export function strategy(bench) {
   const { task } = scenario.workload;
   const name = scenario.strategy?.name ?? "single";
   const spec = specOf(choices, task, name);
-  return h("fieldset", { "data-path": "strategy" }, h("legend", {}, "Strategy"),
-    choice(bench, ["strategy", "name"], "Each query is answered by", served(choices, task)
-      .map((one) => [one.name, words(one.name) + (one.closed_form === false ? " (simulate only)" : "")]), {
-      of: (value) => value ?? "single",
-      about: (value) => specOf(choices, task, value ?? "single")?.about,
-      act: (value) => question.replace(choose(question.scenario, value, choices)),
-    }),
-    (spec?.parameters ?? []).filter(({ name: key }) => key !== "solver" || Object.keys(scenario.pools).length > 1)
-      .map((parameter) => input(bench, parameter)));
+  return h(
+    "fieldset",
+    { "data-path": "strategy" },
+    h("legend", {}, "Strategy"),
+    choice(
+      bench,
+      ["strategy", "name"],
+      "Each query is answered by",
+      served(choices, task).map((one) => [
+        one.name,
+        words(one.name) + (one.closed_form === false ? " (simulate only)" : ""),
+      ]),
+      {
+        of: (value) => value ?? "single",
+        about: (value) => specOf(choices, task, value ?? "single")?.about,
+        act: (value) => question.replace(choose(question.scenario, value, choices)),
+      },
+    ),
+    (spec?.parameters ?? [])
+      .filter(({ name: key }) => key !== "solver" || Object.keys(scenario.pools).length > 1)
+      .map((parameter) => input(bench, parameter)),
+  );
 }
 
 const words = (name) => ({ n: "Samples (n)" })[name] ?? name.replaceAll("_", " ");
@@ -51,7 +65,9 @@ function used(scenario) {
     if (names.includes(value) && key !== "name") named.add(value);
     return value;
   });
-  const writers = Object.entries(scenario.strategy).some(([key, value]) => key !== "name" && names.includes(value));
+  const writers = Object.entries(scenario.strategy).some(
+    ([key, value]) => key !== "name" && names.includes(value),
+  );
   const kept = names.filter((name, index) => named.has(name) || (index === 0 && !writers));
   return { ...scenario, pools: Object.fromEntries(kept.map((name) => [name, scenario.pools[name]])) };
 }
@@ -62,20 +78,36 @@ function input(bench, parameter) {
   const fallback = value == null ? (kind === "integer" ? "none" : "default") : String(value);
   if (kind === "pool") return pool(bench, path, parameter);
   if (kind === "judge") return judge(bench, path);
-  if (kind === "boolean") return tick(bench, path, words(name), value == null ? "default" : value ? "yes" : "no");
+  if (kind === "boolean")
+    return tick(bench, path, words(name), value == null ? "default" : value ? "yes" : "no");
   if (kind === "text") return text(bench, path, words(name), { fallback });
   if (kind === "integer" && value != null && !name.endsWith("tokens")) {
     const high = Math.max(64, 4 * value);
-    return slider(bench, path, words(name), { low: 1, high, log: true, whole: true, default: value, fallback, least: 0 });
+    return slider(bench, path, words(name), {
+      low: 1,
+      high,
+      log: true,
+      whole: true,
+      default: value,
+      fallback,
+      least: 0,
+    });
   }
   if (kind === "number" && value > 0 && value <= 1) {
     return slider(bench, path, words(name), { low: 0, high: 1, step: 0.01, default: value, fallback });
   }
   if (kind === "integer" || kind === "number") return number(bench, path, words(name), { fallback });
-  return h("p", { class: "hint", "data-path": path.join(".") }, `${words(name)}: a ${kind}; say it in the YAML.`);
+  return h(
+    "p",
+    { class: "hint", "data-path": path.join(".") },
+    `${words(name)}: a ${kind}; say it in the YAML.`,
+  );
 }
 
-const others = ({ scenario }) => [...Object.keys(scenario.pools).map((name) => [name, `pool ${name}`]), [NEW, NEW]];
+const others = ({ scenario }) => [
+  ...Object.keys(scenario.pools).map((name) => [name, `pool ${name}`]),
+  [NEW, NEW],
+];
 
 // Name a pool of the scenario, or make one.
 function call(bench, path, value, name) {
@@ -85,7 +117,10 @@ function call(bench, path, value, name) {
     name = path.at(-1);
     while (name in scenario.pools) name += "_2";
     const [first] = Object.values(scenario.pools);
-    scenario = { ...scenario, pools: { ...scenario.pools, [name]: { ...structuredClone(first), replicas: 1 } } };
+    scenario = {
+      ...scenario,
+      pools: { ...scenario.pools, [name]: { ...structuredClone(first), replicas: 1 } },
+    };
   }
   const strategy = { ...scenario.strategy, [path[1]]: value(name) };
   if (strategy[path[1]] === undefined) delete strategy[path[1]];
@@ -94,9 +129,16 @@ function call(bench, path, value, name) {
 
 function pool(bench, path, { required, default: value }) {
   const first = Object.keys(bench.scenario.pools)[0];
-  return choice(bench, path, words(path[1]), [...required || value ? [] : [[undefined, `pool ${first}`]],
-    ...others(bench).filter(([name]) => required || value || name !== first)],
-  { act: (name) => call(bench, path, (pool) => pool, name) });
+  return choice(
+    bench,
+    path,
+    words(path[1]),
+    [
+      ...(required || value ? [] : [[undefined, `pool ${first}`]]),
+      ...others(bench).filter(([name]) => required || value || name !== first),
+    ],
+    { act: (name) => call(bench, path, (pool) => pool, name) },
+  );
 }
 
 const FREE = "free";
@@ -104,14 +146,26 @@ const FREE = "free";
 function judge(bench, path) {
   const given = bench.scenario.strategy[path[1]];
   const auc = given?.auc ?? 0.8;
-  const value = (name) => name === undefined ? undefined : name === FREE ? { auc } : { pool: name, auc };
+  const value = (name) => (name === undefined ? undefined : name === FREE ? { auc } : { pool: name, auc });
   return [
-    choice(bench, path, words(path[1]), [[undefined, "an oracle, at no cost"], [FREE, "one that errs, at no cost"], ...others(bench)], {
-      of: (judge) => judge == null ? undefined : typeof judge === "string" ? judge : judge.pool ?? FREE,
-      act: (name) => call(bench, path, value, name),
-    }),
-    given && typeof given === "object"
-      && slider(bench, [...path, "auc"], `${words(path[1])}: chance to rank right above wrong (AUC)`,
-        { low: 0.5, high: 1, step: 0.01, default: 0.8, fallback: "0.8" }),
+    choice(
+      bench,
+      path,
+      words(path[1]),
+      [[undefined, "an oracle, at no cost"], [FREE, "one that errs, at no cost"], ...others(bench)],
+      {
+        of: (judge) => (judge == null ? undefined : typeof judge === "string" ? judge : (judge.pool ?? FREE)),
+        act: (name) => call(bench, path, value, name),
+      },
+    ),
+    given &&
+      typeof given === "object" &&
+      slider(bench, [...path, "auc"], `${words(path[1])}: chance to rank right above wrong (AUC)`, {
+        low: 0.5,
+        high: 1,
+        step: 0.01,
+        default: 0.8,
+        fallback: "0.8",
+      }),
   ];
 }

@@ -1,4 +1,5 @@
-// The what-if page: a question on the left, its answer on the right, asked anew whenever the question changes.
+// The what-if page: a question on the left, its answer on the right, asked anew whenever the question
+// changes.
 import { drawAnswer, drawCharts, drawFrontier, markCapacity } from "./answer.js";
 import { ask, newest, understood } from "./ask.js";
 import { clear, form, wrongAt } from "./question.js";
@@ -21,22 +22,33 @@ async function start() {
   const traces = {}; // what the server said of the files that were handed to it
   let answer, kept, simulated;
 
-  const draw = () => drawAnswer(answer, [
-    ...simulated ? [["simulated", simulated.answer]] : [], ...kept ? [["kept", kept]] : [],
-  ]);
-  const asked = newest([
-    [0, async (scenario) => got(await ask("/answer", { scenario, intervals: false }))],
-    [STILL_MS, async (scenario, signal) => got(await ask("/answer", { scenario, intervals: true }, signal))],
-    [STILL_MS, async (scenario, signal) => {
-      try {
-        drawFrontier(await ask("/frontier", { scenario }, signal));
-      } catch (error) {
-        if (error.name === "AbortError" || error.status === 409) throw error;
-        $("frontier").hidden = true; // what has no frontier has an answer all the same
-      }
-      $("answer").setAttribute("aria-busy", "false");
-    }],
-  ], trouble);
+  const draw = () =>
+    drawAnswer(answer, [
+      ...(simulated ? [["simulated", simulated.answer]] : []),
+      ...(kept ? [["kept", kept]] : []),
+    ]);
+  const asked = newest(
+    [
+      [0, async (scenario) => got(await ask("/answer", { scenario, intervals: false }))],
+      [
+        STILL_MS,
+        async (scenario, signal) => got(await ask("/answer", { scenario, intervals: true }, signal)),
+      ],
+      [
+        STILL_MS,
+        async (scenario, signal) => {
+          try {
+            drawFrontier(await ask("/frontier", { scenario }, signal));
+          } catch (error) {
+            if (error.name === "AbortError" || error.status === 409) throw error;
+            $("frontier").hidden = true; // what has no frontier has an answer all the same
+          }
+          $("answer").setAttribute("aria-busy", "false");
+        },
+      ],
+    ],
+    trouble,
+  );
 
   function got(next) {
     answer = next;
@@ -57,8 +69,13 @@ async function start() {
     const placed = !error.simulate && wrongAt($("question"), error);
     $("trouble").hidden = placed;
     $("trouble").classList.toggle("calm", Boolean(error.simulate));
-    $("trouble").textContent = placed ? "" : error.simulate ? `${error.message.split(";")[0]}: press Simulate.`
-      : error instanceof TypeError ? "The server does not answer. Is foretell ui still running?" : error.message;
+    $("trouble").textContent = placed
+      ? ""
+      : error.simulate
+        ? `${error.message.split(";")[0]}: press Simulate.`
+        : error instanceof TypeError
+          ? "The server does not answer. Is foretell ui still running?"
+          : error.message;
   }
 
   const share = sharing(question, traces);
@@ -71,10 +88,13 @@ async function start() {
 
   const runs = simulation(question, {
     done: (result, scenario) => {
-      simulated = { answer: result, scenario: JSON.stringify(scenario) };
-      if (JSON.stringify(question.scenario) !== simulated.scenario) simulated = undefined;
-      else if (answer && !$("answer").classList.contains("stale")) draw();
-      else got(result);
+      if (JSON.stringify(question.scenario) !== JSON.stringify(scenario)) return; // something else is asked by now
+      if (!answer || $("answer").classList.contains("stale")) {
+        got(result); // of what has no closed form
+      } else {
+        simulated = { answer: result, scenario: JSON.stringify(scenario) };
+        draw();
+      }
     },
     failed: trouble,
   });
@@ -98,7 +118,10 @@ async function start() {
 }
 
 function startFrom({ examples = [], scenario, file }, question) {
-  const list = [[file ?? "the page's own", scenario], ...examples.map(({ name, about, scenario: one }) => [`${name}: ${about}`, one])];
+  const list = [
+    [file ?? "the page's own", scenario],
+    ...examples.map(({ name, about, scenario: one }) => [`${name}: ${about}`, one]),
+  ];
   const select = $("start");
   select.append(new Option("an example …", ""), ...list.map(([label], index) => new Option(label, index)));
   select.addEventListener("change", () => {
