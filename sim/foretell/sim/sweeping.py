@@ -102,6 +102,22 @@ class Sweep:
 
         return sweep_dict(self)
 
+    def to_html(self, path: str | os.PathLike[str] | None = None, figures: Sequence[str] = ()) -> str:
+        """The report as one HTML page that needs no network; written to `path` too, whole or not at all.
+
+        Args:
+            path: of the file.
+            figures: names of those to show; those of the objectives and the usual ones by default.
+
+        Raises:
+            ValueError: it cannot be written.
+
+        """
+        from foretell.sim.records import write_page
+        from foretell.sim.report.sweep_page import sweep_page
+
+        return write_page(sweep_page(self, figures), path)
+
 
 def sweep(
     scenario: Scenario,

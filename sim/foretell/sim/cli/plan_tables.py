@@ -47,7 +47,9 @@ def _headline(plan: Plan) -> Text:
 
 
 def _commands(best: Finalist | None) -> Iterator[str]:
-    for command in () if best is None else best.commands:
+    if best is None:
+        return
+    for command in best.commands:
         yield command_text(best, command)
         yield f"  {command.line}"
         yield from (f"  ({note})" for note in command.notes)

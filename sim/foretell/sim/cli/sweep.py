@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from foretell.sim.cli.options import COUNT, WHOLE, json_option, json_target
+from foretell.sim.cli.options import COUNT, WHOLE, html_option, html_target, json_option, json_target
 
 
 @click.command("sweep")
@@ -44,6 +44,7 @@ from foretell.sim.cli.options import COUNT, WHOLE, json_option, json_target
 @click.option("--processes", type=COUNT, help="Processes to spread the points over. [default: one a core]")
 @click.option("--dask", metavar="ADDRESS", help="Run on a Dask cluster instead: tcp://HOST:PORT.")
 @json_option
+@html_option
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -60,6 +61,7 @@ def sweep_command(
     replications: int | None,
     dask: str | None,
     json_to: str | None,
+    html_to: str | None,
     output: Path | None,
     no_progress: bool,
     **how: Any,
@@ -74,6 +76,8 @@ def sweep_command(
     from foretell.sim.sweeping import sweep
 
     target = json_target(json_to)
+    others = {} if output is None else {f"--output's {name}": output / name for name in (*_FILES, _JOURNAL)}
+    page = html_target(html_to, {"--json": target, "the scenario": scenario, **others})
     if output is not None and output.exists() and not output.is_dir():
         raise ValueError(f"output {output}: is a file; name a folder")
     if dask is not None and how["processes"] is not None:
@@ -97,6 +101,8 @@ def sweep_command(
         _write(output, result)
     if target is not None:
         write_text(target, text)
+    if page is not None:
+        result.to_html(page, figures)
     if json_to == "-":
         click.echo(text, nl=False)
     else:

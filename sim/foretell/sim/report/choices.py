@@ -30,6 +30,20 @@ def name_of(labels: Mapping[str, str], paths: Iterable[str]) -> str:
     return ", ".join(labels[path] for path in paths if path in labels)
 
 
+def titled(labels: Mapping[str, str], paths: Sequence[str]) -> str:
+    """The values at these paths; numbers, yes and no with their field's name."""
+    titles = dict(zip(paths, field_titles(paths), strict=True))
+    return ", ".join(
+        labels[path] if _speaks(labels[path]) else f"{titles[path].replace('_', ' ')} {labels[path]}"
+        for path in paths
+        if path in labels
+    )
+
+
+def _speaks(text: str) -> bool:
+    return text[:1].isalpha() and text not in ("True", "False", "None")
+
+
 def grouping(labels: Sequence[Mapping[str, str]]) -> str:
     """The path by whose values a picture is coloured; empty where none has few values enough.
 
