@@ -56,9 +56,11 @@ def over_time_section(result: Forecast | ClosedForm) -> str:
     several = any(len(own) > 1 for _, own in pools)
     width = show_seconds(float(edges[1] - start))
     told = (
-        f"Of the first run; each point is the mean over {width}{shade if several else ''}. Waiting is who has "
-        "come, is not done, and is in no step: in line, preempted, or while a KV cache is on its way."
+        f"Of the first run; each point is the mean over {width}{shade if several else ''}. Waiting is who "
+        "has come, is not done, and is in no step: in line, preempted, or while a KV cache is on its way."
     )
+    if result.run.handovers is not None:
+        told += " KV caches that an engine holds between its steps, until they are fetched, are not drawn."
     body.append(f'<p class="dim">{prose(told)}</p>')
     if len(engines) > 1:
         body.append(_table(engines, running, waiting, edges))

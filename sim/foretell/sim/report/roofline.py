@@ -218,7 +218,7 @@ def _roofline(points: Sequence[Spent]) -> str:
     caption = (
         f"{title}: how close to its limits the steps come. Its corner is at {show_number(ridge)} FLOP/byte"
     )
-    return f"{figure(chart, caption)}{table(heads, ''.join(rows), '')}{notes}"
+    return f"{figure(chart, caption)}{table(heads, ''.join(rows), 'Mean points of the picture')}{notes}"
 
 
 def _percent(share: float) -> str:

@@ -104,7 +104,7 @@ def _close_up(engines: Sequence[EngineSteps]) -> str:
 def _wide(chart: str, caption: str) -> str:
     """A picture that scrolls by itself where there is no room for it, by keyboard too."""
     name = escape(caption)
-    inside = f'<div style="min-width:40rem">{chart}</div>'
+    inside = f'<div style="min-width:40rem;margin-bottom:.8rem">{chart}</div>'
     return figure(
         f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">{inside}</div>', caption
     )
@@ -167,7 +167,7 @@ def _table(engines: Sequence[EngineSteps], span: float) -> str:
             + f"<td>{show_number(batch)}</td></tr>"
         )
     heads = ["engine", *(f"{kind} [s]" for kind in KINDS), "idle [s]", "busy", "steps", "decoding together"]
-    made = table(heads, "".join(rows), "")
+    made = table(heads, "".join(rows), "What each engine did, first run")
     if len(engines) <= 8:
         return made
     return f"<details><summary>Figures of every engine shown</summary>{made}</details>"
