@@ -228,6 +228,11 @@ def _plan_step(
     stats.decode_seqs += decoding
     stats.decode_context += context
     stats.prefill_sampled += sampled - decoding
+    if seqs:
+        stats.prompt_steps += 1
+        stats.prompt_busy_s += seconds
+        stats.prompt_decode_seqs += decoding
+        stats.prompt_decode_context += context
     stats.kv_block_seconds += seconds * (stats.kv_blocks - engine.pool.free)
     # From here on the step is behind us: who decodes has computed one token more.
     for request in stalled:

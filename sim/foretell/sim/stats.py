@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from foretell.models import StepLoad
@@ -16,6 +17,8 @@ class EngineStats:
         steps, busy_s: steps that were not empty, and the time they took.
         prefill_tokens ... decode_context: sums of the steps' `StepLoad` figures.
         prefill_sampled: prefill entries that sampled a token; every decoding entry does.
+        prompt_steps, prompt_busy_s, prompt_decode_seqs, prompt_decode_context: what of these is of steps that
+            computed prompts.
         kv_block_seconds: integral over the busy time of the blocks in use (cached ones that nobody holds
             not counted), taken as linear within a run of decoding.
         queue_s: summed time between arrival, or preemption, and admission.
@@ -34,6 +37,10 @@ class EngineStats:
     decode_seqs: int = 0
     decode_context: int = 0
     prefill_sampled: int = 0
+    prompt_steps: int = 0
+    prompt_busy_s: float = 0.0
+    prompt_decode_seqs: int = 0
+    prompt_decode_context: int = 0
     kv_block_seconds: float = 0.0
     queue_s: float = 0.0
     preemptions: int = 0
@@ -52,3 +59,13 @@ class EngineStats:
             self.decode_context,
             self.decode_seqs + self.prefill_sampled,
         )
+
+    def kinds(self) -> Iterator[tuple[float, StepLoad]]:
+        """Busy seconds and mean load of the steps that computed prompts, and of those that only decoded."""
+        seqs, context = self.prompt_decode_seqs, self.prompt_decode_context
+        prompts = StepLoad(*self.load[:4], seqs, context, seqs + self.prefill_sampled)
+        if self.prompt_steps:
+            yield self.prompt_busy_s, StepLoad(*(figure / self.prompt_steps for figure in prompts))
+        if alone := self.steps - self.prompt_steps:
+            rest = (whole - part for whole, part in zip(self.load, prompts, strict=True))
+            yield self.busy_s - self.prompt_busy_s, StepLoad(*(figure / alone for figure in rest))

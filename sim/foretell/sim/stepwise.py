@@ -262,6 +262,11 @@ class StepwiseEngine:
         stats.decode_seqs += load.decode_seqs
         stats.decode_context += load.decode_context
         stats.prefill_sampled += load.sampled - load.decode_seqs
+        if load.prefill_seqs:
+            stats.prompt_steps += 1
+            stats.prompt_busy_s += seconds
+            stats.prompt_decode_seqs += load.decode_seqs
+            stats.prompt_decode_context += load.decode_context
         stats.kv_block_seconds += seconds * (stats.kv_blocks - self.pool.free)
         self.busy_until = self.token_at = end
         self.in_flight.append((end, batch))
