@@ -1,12 +1,18 @@
 """Make the pictures of the README and the pages from real forecasts: python docs/pictures.py [--check].
 
 Charts are SVG with their colours inside, for light and dark, and come out the same byte for byte.
-Screenshots need a Chromium; --check asks of them only that they exist and show something.
+Screenshots of a report and of the what-if page need a Chromium; as fonts differ between machines, --check
+asks of them only that they are there, of their size, and not blank.
 """
 
 from __future__ import annotations
 
+import importlib
+import struct
+import subprocess
 import sys
+import tempfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -117,8 +123,8 @@ def strategies() -> str:
         Axis("Latency of a query, 99th percentile", "s", log=True),
         Axis("Accuracy on AIME 2025", "share"),
         "Five strategies by accuracy and latency",
-        "Qwen3-8B on two H100s, 108 queries an hour. One sample is fastest, a vote of eight most accurate; the "
-        "first of four to finish is the cheapest that meets both objectives.",
+        "Qwen3-8B on two H100s, 108 queries an hour. One sample is fastest, a vote of eight most accurate; "
+        "the first of four to finish is the cheapest that meets both objectives.",
         upright={"objective: 8 min": 480.0},
         level={"objective: 70 %": 0.7},
         width=640,
@@ -140,8 +146,40 @@ def made(name: str) -> str:
     return standalone(PICTURES[name]()) + "\n"
 
 
+def report(file: Path) -> None:
+    """A screenshot of the top of a forecast's report."""
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "chat.html"
+        asked = [str(ROOT / "examples" / "chat.yaml"), "--operator-times", "curves", "--html", str(page)]
+        command = [sys.executable, "-m", "foretell.sim", "forecast", *asked]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        importlib.import_module("screenshots").screenshot(page, file, *SIZE)
+
+
+def ui(file: Path) -> None:
+    """A screenshot of the what-if page."""
+    screenshots = importlib.import_module("screenshots")
+    with screenshots.what_if_page() as address:
+        screenshots.screenshot(address, file, *SIZE)
+
+
+SIZE = (1280, 860)
+SCREENSHOTS: Mapping[str, Callable[[Path], None]] = {"report": report, "ui": ui}
+
+
+def shows_something(file: Path) -> bool:
+    """Whether a PNG has the size of our screenshots and more than a few colours."""
+    data = file.read_bytes()
+    at, pixels = 8, b""
+    while at < len(data):
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        pixels += data[at + 8 : at + 8 + length] if kind == b"IDAT" else b""
+        at += 12 + length
+    return struct.unpack(">II", data[16:24]) == SIZE and len(set(zlib.decompress(pixels))) > 60
+
+
 def main() -> int:
-    """Write the pictures, or with --check only tell which are out of date."""
+    """Write the pictures, with --charts no screenshots; or with --check only tell which are out of date."""
     check = "--check" in sys.argv
     sys.modules["aiconfigurator_core"] = None  # type: ignore[assignment]  # the same on any machine
     FOLDER.mkdir(exist_ok=True)
@@ -152,6 +190,13 @@ def main() -> int:
             stale.append(file)
             if not check:
                 file.write_text(text, encoding="utf-8")
+    for name, make in SCREENSHOTS.items():
+        file = FOLDER / f"{name}.png"
+        if check and not (file.is_file() and shows_something(file)):
+            stale.append(file)
+        if not check and "--charts" not in sys.argv:
+            make(file)
+            stale.append(file)
     for file in stale:
         print(f"{file.relative_to(ROOT)}: {'out of date' if check else 'written'}")
     return int(check and bool(stale))
