@@ -186,7 +186,7 @@ def _():
 @app.cell
 def _(service):
     GPUS = ["h100-sxm", "h200", "a100-80gb-sxm", "l40s"]
-    RATES = np.array([0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 5, 6, 6.5, 7, 7.5, 8])
+    RATES = np.array([0.25, 0.75, 1.25, 1.5, 2, 2.75, 3.5, 4.5, 5.5, 6.5, 7.25, 8])
 
     def closed_form(gpu, rate_per_s):
         asked = {"pools.chat.hardware": gpu, "workload.arrivals.rate_per_s": float(rate_per_s)}
@@ -319,7 +319,7 @@ def _():
 @app.cell
 def _(service):
     asked = service.replace(
-        replications=4,
+        replications=2,
         plan={"fields": {"pools.chat.hardware": ["h100-sxm", "l40s"]}, "headroom": "20 %"},
         **{"workload.arrivals.rate_per_s": 12.0},
     )
