@@ -26,6 +26,7 @@ with app.setup:
     from foretell.validate.scheduler_controls import check_controls
     from foretell.validate.scheduler_corpus import read_corpora
     from foretell.validate.theory import recorded
+    from foretell.validate.theory_batching import JUDGED_LOAD, LIMITS
     from foretell.validate.theory_map import tallies
     from foretell.validate.theory_tables import theory_summary
 
@@ -405,8 +406,8 @@ def _():
 
     Errors are median / mean over the runs of a pair. {len(_numbers)} pairs, {_runs:,} runs: the median
     error of a pair lies between {_tpot.min():.1f} and {_tpot.max():.1f} % for the time per token, and between
-    {_ttft.min():.1f} and {_ttft.max():.1f} % for the first token. Intervals of 90 % held least for {_low}
-    ({_cover[_low]:.0f} %). The form of the model was found by looking at these errors, and is somewhat
+    {_ttft.min():.1f} and {_ttft.max():.1f} % for the first token. Intervals for nine in ten held least for
+    {_low} ({_cover[_low]:.0f} %). The form of the model was found by looking at these errors, and is somewhat
     optimistic for that.
     """)
     return
@@ -517,7 +518,7 @@ def _():
 @app.cell(hide_code=True)
 def _(NAMES, closed, theory):
     _points = [p for p in theory.points if p.figure == NAMES[closed.value] and math.isfinite(p.off)]
-    _limit = found_limit(theory.points, NAMES[closed.value])
+    _limit = LIMITS[NAMES[closed.value]]
     _kinds = {
         "within, or sure enough": [p for p in _points if not (p.judged and p.missed)],
         "beyond its limit": [p for p in _points if p.judged and p.missed],
@@ -549,22 +550,14 @@ def _(NAMES, closed, theory):
                 700,
             ),
             mo.md(
-                f"{_one.met} of {_one.asked} points below 90 % load are within {_limit:.0%}; median error "
-                f"{_one.median:.1%}, worst {_one.worst:.0%}. Of the others a forecast's notes "
+                f"{_one.met} of {_one.asked} points below {JUDGED_LOAD:.0%} load are within {_limit:.0%}; "
+                f"median error {_one.median:.1%}, worst {_one.worst:.0%}. Of the others a forecast's notes "
                 f"do not warn at {_one.unwarned}; they warn at {_one.needless} that were fine."
                 + (f" Worst: {_list}." if _list else "")
             ),
         ]
     )
     return
-
-
-@app.function
-def found_limit(points, figure):
-    """The share that a figure of the closed form may be off by."""
-    from foretell.validate.theory_batching import LIMITS
-
-    return LIMITS[figure]
 
 
 @app.cell(hide_code=True)

@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-_WIDGET = re.compile(r"<marimo-(slider|dropdown|number|switch|checkbox|radio)\b([^>]*)></marimo-\1>")
+_WIDGET = re.compile(r"<marimo-(slider|dropdown|number|switch|checkbox|radio|text)\b([^>]*)></marimo-\1>")
 _WRAPPER = re.compile(r"</?marimo-ui-element[^>]*>")
 _ATTRIBUTE = re.compile(r"data-([a-z-]+)='([^']*)'")
 _SVG = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
@@ -161,6 +161,8 @@ def _standing(found: re.Match[str]) -> str:
         value = value[0] if value else "none"
     if isinstance(value, bool):
         value, where = ("on" if value else "off"), "on or off"
+    elif found[1] == "text":
+        value, where = value or "empty", "any text"
     elif choices:
         where = "one of " + ", ".join(str(choice) for choice in choices)
     else:
