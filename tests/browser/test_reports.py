@@ -76,7 +76,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Reports:
             file.write_text(scenario)
             command = [sys.executable, "-m", "foretell.sim", name, str(file), *options, "--html", str(page)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert page.exists(), done.stderr
+            assert page.exists(), done.stderr[-500:]
         return page
 
     return made
@@ -130,7 +130,7 @@ def test_a_narrow_window_scrolls_one_way(page: Page) -> None:
 
 def test_it_prints(page: Page) -> None:
     """On A4: no chart is cut at the side, and none is higher than a sheet."""
-    printed = page.pdf(format="A4", margin=dict.fromkeys(("top", "bottom", "left", "right"), "1cm"))
+    printed = page.pdf(format="A4", margin={"top": "1cm", "bottom": "1cm", "left": "1cm", "right": "1cm"})
     assert printed.startswith(b"%PDF") and len(re.findall(rb"/Type\s*/Page\b", printed)) >= 1
     page.emulate_media(media="print")
     page.set_viewport_size({"width": PAPER_PX[0], "height": PAPER_PX[1]})
