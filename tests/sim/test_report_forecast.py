@@ -119,7 +119,7 @@ def test_the_answer_stands_first_and_the_figures_are_the_forecasts(small):
     for key, label, shown, unit in FIGURES:
         found = small.summary.get(key)
         if found is not None and math.isfinite(found.value) and "per_accelerator" not in key:
-            assert f"{label.strip()} {shown(found.value)}{unit}" in text, key
+            assert f"{label.strip(' -')} {shown(found.value)}{unit}" in text, key
     for verdict in small.verdicts:
         assert verdict.objective.show(verdict.value) in text
     met, missed = small.verdicts

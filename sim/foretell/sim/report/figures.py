@@ -67,7 +67,8 @@ def _others(result: Forecast | ClosedForm) -> str:
         if key.endswith("per_accelerator_tps") and result.deployment.accelerators == 1:
             continue
         rows.append(
-            f"<tr><th scope=row>{escape(label)}</th><td>{prose(show(found.value) + unit)}</td>"
+            f"<tr><th scope=row{' class=part' if label[0] in ' -' else ''}>{escape(label.strip(' -'))}</th>"
+            f"<td>{prose(show(found.value) + unit)}</td>"
             f"<td>{prose(between(found, show, unit)) or '–'}</td></tr>"
         )
     return table(["figure", "forecast", "one run, 9 in 10"], "".join(rows), "Everything else")
