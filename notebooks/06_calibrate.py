@@ -418,7 +418,6 @@ def _(RATES, curves, fitted):
     At {RATES[2]} requests a second the interval of the mean time per token is
     {_width("as shipped", "tpot_mean_s"):.0%} wide as shipped and
     {_width("calibrated", "tpot_mean_s"):.0%} calibrated. The server itself lies inside of
-
     {_inside["as shipped"]} of {2 * len(RATES)} intervals as shipped, of {_inside["calibrated"]} calibrated.
     An interval holds how far a run may be
     from the logged ones ({fitted.profile.run_log_error:.1%}, told from runs left out) and widens where queues
