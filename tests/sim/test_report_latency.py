@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from foretell.sim import Scenario, forecast, metrics
+from foretell.sim.forecasting import Forecast
 from foretell.sim.intervals import Estimate
 from foretell.sim.report.distribution import band, distribution, quantiles
 from foretell.sim.report.latency import latency_section
@@ -14,7 +17,7 @@ from foretell.sim.steps import engine_steps, with_loads
 from foretell.sim.timeline_spans import stays
 
 
-def _scenario(**changes):
+def _scenario(**changes: Any) -> Scenario:
     values = {
         "workload": {
             "arrivals": {"process": "poisson", "rate_per_s": 30},
@@ -34,12 +37,12 @@ def _scenario(**changes):
 
 
 @pytest.fixture(scope="module")
-def crowded():
+def crowded() -> Forecast:
     """Two engines with a long line and preemptions."""
     return with_loads(forecast(_scenario()))
 
 
-def test_a_curve_is_the_empirical_distribution():
+def test_a_curve_is_the_empirical_distribution() -> None:
     rng = np.random.default_rng(1)
     values = np.r_[rng.lognormal(size=997), np.nan, np.nan]
     of = distribution(values)
@@ -49,7 +52,7 @@ def test_a_curve_is_the_empirical_distribution():
         assert of.within(limit) == pytest.approx(np.mean(values[:997] <= limit))
 
 
-def test_weights_count_as_repetitions():
+def test_weights_count_as_repetitions() -> None:
     rng = np.random.default_rng(2)
     values, times = rng.random(200), rng.integers(0, 9, 200)
     weighted, repeated = distribution(values, times), distribution(np.repeat(values, times))
@@ -57,10 +60,12 @@ def test_weights_count_as_repetitions():
         assert weighted.quantile(share) == repeated.quantile(share)
 
 
-def test_a_band_meets_the_intervals_where_they_are_known():
+def test_a_band_meets_the_intervals_where_they_are_known() -> None:
     values = np.linspace(1, 2, 2001)
     known = {q: Estimate(1 + q, 0.8 * (1 + q), 1.3 * (1 + q)) for q in (0.5, 0.9, 0.99)}
-    x, low, high = band(distribution(values), known)
+    found_band = band(distribution(values), known)
+    assert found_band is not None
+    x, low, high = found_band
     for share, found in known.items():
         assert np.interp(found.low, x, high) == pytest.approx(share, abs=0.01)
         assert np.interp(found.high, x, low) == pytest.approx(share, abs=0.01)
@@ -69,18 +74,19 @@ def test_a_band_meets_the_intervals_where_they_are_known():
     assert (np.diff(high) >= 0).all()
 
 
-def test_without_intervals_or_with_wild_ones_there_is_no_band():
+def test_without_intervals_or_with_wild_ones_there_is_no_band() -> None:
     of = distribution(np.linspace(1, 2, 100))
     nan = float("nan")
     assert band(of, {q: Estimate(1.5, nan, nan) for q in (0.5, 0.9)}) is None
     assert band(of, {0.5: Estimate(1.5, 0.1, 20), 0.9: Estimate(1.8, 1.7, 1.9)}) is None
 
 
-def test_running_and_waiting_are_what_littles_law_says(crowded):
+def test_running_and_waiting_are_what_littles_law_says(crowded: Forecast) -> None:
     run, engines = crowded.run, engine_steps(crowded)
     edges = np.linspace(run.arrival_s.min(), max(one.end_s[-1] for one in engines), 41)
     width = edges[1] - edges[0]
     assert run.n_preemptions.sum() > 0
+    assert run.loads is not None
     for i, (steps, there) in enumerate(zip(engines, stays(run), strict=True)):
         running, waiting = running_and_waiting(steps, presence(there), edges)
         here = run.replica == i
@@ -89,7 +95,7 @@ def test_running_and_waiting_are_what_littles_law_says(crowded):
         assert (running + waiting).sum() * width == pytest.approx(present)
 
 
-def test_who_is_there_at_a_moment_is_counted_from_the_records(crowded):
+def test_who_is_there_at_a_moment_is_counted_from_the_records(crowded: Forecast) -> None:
     run = crowded.run
     for i, there in enumerate(stays(run)):
         found, here = presence(there), run.replica == i
@@ -99,7 +105,7 @@ def test_who_is_there_at_a_moment_is_counted_from_the_records(crowded):
             assert found.count[at] == expected
 
 
-def test_output_and_memory_over_time_add_up_to_the_run(crowded):
+def test_output_and_memory_over_time_add_up_to_the_run(crowded: Forecast) -> None:
     run, engines = crowded.run, engine_steps(crowded)
     edges = np.linspace(run.arrival_s.min(), max(one.end_s[-1] for one in engines), 31)
     width = edges[1] - edges[0]
@@ -111,7 +117,7 @@ def test_output_and_memory_over_time_add_up_to_the_run(crowded):
     assert rates(run.arrival_s, edges).sum() * width == pytest.approx(len(run))
 
 
-def test_percentiles_on_the_page_are_the_forecasts(crowded):
+def test_percentiles_on_the_page_are_the_forecasts(crowded: Forecast) -> None:
     page = latency_section(crowded)
     from foretell.sim.quantities import show_seconds
 
@@ -122,7 +128,7 @@ def test_percentiles_on_the_page_are_the_forecasts(crowded):
             assert f"p{share * 100:g}: {show_seconds(found.value)}" in page
 
 
-def test_goodput_names_its_limits(crowded):
+def test_goodput_names_its_limits(crowded: Forecast) -> None:
     limited = forecast(_scenario(goodput={"ttft": "80ms", "e2e": "5s"}))
     page = latency_section(with_loads(limited))
     assert "TTFT ≤ 80.0\u00a0ms and E2E ≤ 5.00\u00a0s" in page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from xml.etree import ElementTree
 
 import numpy as np
@@ -14,8 +15,10 @@ from foretell.sim.report.plots import Axis, Line, bars, lines
 from foretell.sim.report.svg import standalone
 
 
-def _ticks(axis, values, across=True):
-    return [text for _, text in scale(axis, np.asarray(values, dtype=float), 40, 440, across=across).ticks]
+def _found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    assert match is not None
+    return match[1]
 
 
 @pytest.mark.parametrize(
@@ -30,14 +33,16 @@ def _ticks(axis, values, across=True):
         (Axis("Cost", "usd", log=True), [9e-6, 1.2], "0.00001", "1", "Cost, USD, log scale"),
     ],
 )
-def test_ticks_are_round_and_have_units(axis, values, first, last, title):
+def test_ticks_are_round_and_have_units(
+    axis: Axis, values: Sequence[float], first: str, last: str, title: str
+) -> None:
     found = scale(axis, np.asarray(values), 40, 440, across=True)
     texts = [text for _, text in found.ticks]
     assert (texts[0], texts[-1], found.title) == (first, last, title)
     assert len(set(texts)) == len(texts)
 
 
-def test_every_range_has_ticks_inside_it():
+def test_every_range_has_ticks_inside_it() -> None:
     rng = np.random.default_rng(3)
     for _ in range(300):
         low, high = np.sort(10 ** rng.uniform(-6, 9, 2))
@@ -50,7 +55,7 @@ def test_every_range_has_ticks_inside_it():
                 assert len({text for _, text in found.ticks}) == len(found.ticks)
 
 
-def test_a_point_lies_where_its_axes_say():
+def test_a_point_lies_where_its_axes_say() -> None:
     chart = lines(
         {"a": Line([1.0, 2.0, 4.0], [0.0, 0.5, 1.0])},
         Axis("x", low=0, high=4),
@@ -60,7 +65,7 @@ def test_a_point_lies_where_its_axes_say():
     )
     points = [
         tuple(map(float, p.split()))
-        for p in re.search(r'stroke-linejoin="round" d="M([^"]+)"', chart)[1].split("L")
+        for p in _found(r'stroke-linejoin="round" d="M([^"]+)"', chart).split("L")
     ]
     (x1, y1), (x2, y2), (x4, y4) = points
     assert x2 - x1 == pytest.approx((x4 - x1) / 3, abs=0.2)
@@ -68,15 +73,15 @@ def test_a_point_lies_where_its_axes_say():
     assert y2 == pytest.approx((y1 + y4) / 2, abs=0.2)
 
 
-def test_a_curve_ends_at_the_edge_of_its_axis():
+def test_a_curve_ends_at_the_edge_of_its_axis() -> None:
     x = np.linspace(0, 10, 101)
     chart = lines({"a": Line(x, x)}, Axis("x", low=0, high=5), Axis("y", low=0, high=10), "t", "about")
-    path = re.search(r'stroke-linejoin="round" d="M([^"]+)"', chart)[1]
+    path = _found(r'stroke-linejoin="round" d="M([^"]+)"', chart)
     last = max(float(point.split()[0]) for point in path.split("L"))
     assert last == pytest.approx(460 - 14, abs=0.2)
 
 
-def test_what_is_not_finite_interrupts_a_curve_and_nothing_else():
+def test_what_is_not_finite_interrupts_a_curve_and_nothing_else() -> None:
     chart = lines({"a": Line([1, 2, 3, 4, 5], [1, 2, np.nan, 3, np.inf])}, Axis("x"), Axis("y"), "t", "about")
     assert "nan" not in chart
     assert "inf" not in chart
@@ -85,7 +90,7 @@ def test_what_is_not_finite_interrupts_a_curve_and_nothing_else():
 
 @pytest.mark.parametrize("step", [False, True])
 @pytest.mark.parametrize("marks", [False, True])
-def test_a_chart_of_many_points_stays_small_and_keeps_its_peak(step, marks):
+def test_a_chart_of_many_points_stays_small_and_keeps_its_peak(step: bool, marks: bool) -> None:
     rng = np.random.default_rng(0)
     y = rng.random(150_000)
     y[65_432] = 50.0
@@ -102,7 +107,7 @@ def test_a_chart_of_many_points_stays_small_and_keeps_its_peak(step, marks):
     assert min(ys) == pytest.approx(22, abs=1)  # the top of the plot
 
 
-def test_labels_of_limits_do_not_overlap():
+def test_labels_of_limits_do_not_overlap() -> None:
     limits = {f"limit number {i}": 1.0 + i / 50 for i in range(6)}
     chart = lines({"a": Line([0, 3], [0, 1])}, Axis("x", "s"), Axis("y"), "t", "about", upright=limits)
     rows = re.findall(r'class="limit-text" x="([\d.]+)" y="(\d+)">([^<]+)', chart)
@@ -112,7 +117,7 @@ def test_labels_of_limits_do_not_overlap():
         assert all(y != other[2] or end <= other[0] or other[1] <= start for other in boxes[i + 1 :])
 
 
-def test_bars_are_as_long_as_their_parts():
+def test_bars_are_as_long_as_their_parts() -> None:
     chart = bars({"prefill": {"a": 0.25, "b": 0.5}, "decode": {"b": 0.75}}, "t", "about")
     wide = [float(w) for w in re.findall(r'<rect [^>]*width="([\d.]+)"', chart)]
     assert wide[1] == pytest.approx(2 * wide[0], abs=0.2)
@@ -120,7 +125,7 @@ def test_bars_are_as_long_as_their_parts():
     assert "prefill, a: 25 %" in chart
 
 
-def test_hostile_names_are_text():
+def test_hostile_names_are_text() -> None:
     bad = '<script>alert("x")</script>'
     for chart in (
         lines(
@@ -138,17 +143,17 @@ def test_hostile_names_are_text():
         ElementTree.fromstring(chart)
 
 
-def test_a_chart_stands_alone_with_scoped_colours():
+def test_a_chart_stands_alone_with_scoped_colours() -> None:
     chart = standalone(lines({"a": Line([1, 2], [1, 2])}, Axis("x"), Axis("y"), "t", "about"))
     tree = ElementTree.fromstring(chart)
     assert tree.tag == "{http://www.w3.org/2000/svg}svg"
-    style = tree.find("{http://www.w3.org/2000/svg}style").text
+    style = tree.findtext("{http://www.w3.org/2000/svg}style") or ""
     assert "prefers-color-scheme:dark" in style
     selectors = re.findall(r"([^{}@]+)\{[^{}]*\}", re.sub(r"@media[^{]+\{", "", style))
     assert all(".foretell-chart" in one for one in selectors)
 
 
-def test_pages_with_sections_get_contents_and_a_skip_link():
+def test_pages_with_sections_get_contents_and_a_skip_link() -> None:
     page = document(
         "a & b", "<h1>x</h1>" + section("one", "First & last", "<p>1") + section("two", "Second", "")
     )

@@ -281,13 +281,16 @@ def _by_kind(result: Forecast) -> str:
             cells += [show_seconds(told["p50"]), show_seconds(told["p99"])]
         rows.append(f"<tr><th scope=row>{escape(name)}</th>{''.join(f'<td>{c}</td>' for c in cells)}</tr>")
     heads = ["kind", "requests", "TTFT p50", "p99", "TPOT p50", "p99", "E2E p50", "p99"]
+    told_medians = "; ".join(
+        f"{n}: half within {show_seconds(float(np.median(np.asarray(c.x))))}" for n, c in curves.items()
+    )
     highest = max(float(np.quantile(np.asarray(line.x), 0.995)) for line in curves.values())
     chart = lines(
         curves,
         Axis(_NAMES["ttft"], "s", high=highest),
         Axis("Requests at or below", "share", low=0, high=1),
         "First token by kind of request",
-        "Time to first token by kind of request; its figures are in the table below.",
+        f"Time to first token by kind of request. {told_medians}.",
     )
     return (
         "<h3>By kind of request</h3>"
