@@ -138,7 +138,7 @@ def test_failures_of_our_own_are_told_in_a_line(monkeypatch: pytest.MonkeyPatch)
     def broken(**given: Any) -> str:
         raise KeyError("a\nb")
 
-    monkeypatch.setitem(work.WORK, "answer", broken)  # type: ignore[arg-type]
+    monkeypatch.setitem(work.WORK, "answer", broken)
     with served(Desk(workers=Workers(0))) as client:
         reply = client.post("/answer", json={"scenario": dict(CHAT)})
     assert reply.status_code == 422

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from foretell.sim import Scenario, forecast
-from foretell.sim.ui import jobs, uploads, workers
+from foretell.sim.ui import jobs, uploads, work, workers
 from foretell.sim.ui.app import Desk
 from foretell.sim.ui.jobs import Jobs
 from foretell.sim.ui.questions import Handed
@@ -190,8 +190,8 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(workers, "context", lambda: multiprocessing.get_context("fork"))
     monkeypatch.setattr(workers, "_APART_S", 0.0)
     monkeypatch.setattr("foretell.sim.ui.warm.warm_ups", lambda: iter(()))
-    monkeypatch.setitem(workers.WORK, "wait", wait_s)  # type: ignore[arg-type]
-    monkeypatch.setitem(workers.WORK, "large", too_large)  # type: ignore[arg-type]
+    monkeypatch.setitem(work.WORK, "wait", wait_s)
+    monkeypatch.setitem(work.WORK, "large", too_large)
     made = Workers(2, patience_s=3.0)
     made.start()
     yield made

@@ -205,8 +205,14 @@ def _figure(name: str, group: str, found: Estimate) -> dict[str, Any]:
         "shown": show(name, found.value),
         "low": finite(found.low),
         "high": finite(found.high),
-        "range": between(name, found),
+        "range": "" if _same(name, found) else between(name, found),
     }
+
+
+def _same(name: str, found: Estimate) -> bool:
+    """Whether the ends of an interval are shown alike: "0.375 to 0.375" says nothing."""
+    ends = [show(name, end).replace(".0 ", " ").removesuffix(".0") for end in (found.low, found.high)]
+    return ends[0] == ends[1]
 
 
 def _commands(found: Told) -> Iterator[dict[str, Any]]:
