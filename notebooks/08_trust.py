@@ -166,7 +166,8 @@ def _(sections):
     _lines = ["Done now, from bundled data:", ""]
     for _one in sections.values():
         _met = sum(check.met is True for check in _one.checks)
-        _lines.append(f"- **{_one.title}**: {_one.answer}. Targets met: {_met} of {len(_one.checks)}.")
+        _asked = f"targets met: {_met} of {len(_one.checks)}" if _one.checks else "no target was set"
+        _lines.append(f"- **{_one.title}**: {_one.answer}; {_asked}.")
     _lines += ["", "What would have shown each to be wrong:", ""]
     _lines += [f"- {one.title}: {'; '.join(one.would_fail)}" for one in sections.values()]
     mo.md("\n".join(_lines))
