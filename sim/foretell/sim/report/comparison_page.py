@@ -84,7 +84,8 @@ def _answer(comparison: Comparison) -> str:
     first = comparison.cells[0]
     least = min((v.probability for v in first.verdicts if not math.isnan(v.probability)), default=1.0)
     if comparison.best is not None and least < _SURE:
-        words += f"<p>Its means are within the limits; of single runs so are only {prose(chance(least))}.</p>"
+        sure = prose(chance(least))
+        words += f"<p>Its means are within the limits; a single run is with a chance of {sure}.</p>"
     rows = "".join(
         f"<tr><th scope=row>{escape(str(v.objective))}</th><td>{escape(v.objective.show(v.value))}</td>"
         f'<td>{chance(v.probability)}</td><td class="{"met" if v.met else "missed"}">'
@@ -246,7 +247,7 @@ def _cells(comparison: Comparison) -> str:
             f" {len(shown)} of {told:,} cells: the first {_ROWS} and the frontier; "
             "foretell compare --output has them all."
         )
-    return table(heads, body, about, "figures cells")
+    return table(heads, body, about, "figures dense")
 
 
 def _row(

@@ -106,7 +106,7 @@ def _finalists(plan: Plan) -> str:
     rows = "".join(_row(plan, one, objectives, reaches) for one in plan.finalists)
     rows += "".join(_hollow(one, objectives) for one in plan.others)
     return section(
-        "finalists", "The finalists", table(heads, rows, "The red line is the limit.", "figures plan")
+        "finalists", "The finalists", table(heads, rows, "The red line is the limit.", "figures dense")
     )
 
 
@@ -180,7 +180,7 @@ def _walk(plan: Plan) -> str:
         "Each is simulated under the hardest condition first, and no further once one fails."
     )
     heads = ["Deployment", "Rent", "Meets", "Under", "Room", "What fails"]
-    return section("walk", "What was simulated", table(heads, rows, about, "figures plan"))
+    return section("walk", "What was simulated", table(heads, rows, about, "figures dense"))
 
 
 def _step(checked: Checked) -> str:

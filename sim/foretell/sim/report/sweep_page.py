@@ -75,7 +75,7 @@ def _points(sweep: Sweep, names: Sequence[str], paths: Sequence[str]) -> str:
     goals = bool(sweep.scenario.objectives)
     heads = [", ".join(t.replace("_", " ") for t in field_titles(paths)), *(["Meets"] if goals else [])]
     body = "".join(_row(row, names, paths, goals=goals) for row in shown)
-    return table([*heads, *map(heading, names)], body, about)
+    return table([*heads, *map(heading, names)], body, about, "figures dense")
 
 
 def _row(row: Row, names: Sequence[str], paths: Sequence[str], *, goals: bool) -> str:
