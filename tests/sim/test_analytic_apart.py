@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from foretell.sim import Scenario, forecast
@@ -77,6 +78,24 @@ def test_the_load_is_that_of_the_fuller_pool() -> None:
     assert more["prefill_load"] == pytest.approx(at["prefill_load"] / 2)
     assert more["decode_load"] == pytest.approx(at["decode_load"])
     assert more["ttft_mean_s"] < at["ttft_mean_s"]
+
+
+def test_a_full_cache_of_the_decode_pool_computes_prompts_that_others_had_handed_over() -> None:
+    longer = {
+        "workload.lengths.prompt.lognormal.mean": 500,
+        "workload.lengths.output.lognormal": {"mean": 800, "sigma": 0.5, "minimum": 2, "maximum": 3000},
+        "workload.num_requests": 1500,
+        "pools.decode.engine.num_gpu_blocks": 4000,
+        "pools.decode.step_cost": "affine:8e-3,3e-4,6e-5,2e-8",
+    }
+    scenario = Scenario.from_dict(SCENARIO).replace(**longer)
+    capacity = analyse(scenario).figures["capacity_rps"]
+    run = forecast(scenario.replace(**{"workload.arrivals.rate_per_s": 3 * capacity})).run
+    again = run.engines[-1].prefill_tokens / len(run.finish_s)
+    assert again > 100  # of the prompts that it was handed
+    ended = np.sort(run.finish_s)
+    some = ended[len(ended) // 4 : 2 * len(ended) // 3]  # neither filling up nor running dry
+    assert capacity == pytest.approx((len(some) - 1) / (some[-1] - some[0]), rel=0.06)
 
 
 def test_overload_is_told() -> None:

@@ -70,6 +70,8 @@ def saturated(cost: StepCost, law: Lengths, limits: EngineLimits) -> Saturated:
     release with asynchronous scheduling), so that n = N·D/(k + D) decode; n/D requests a step end and as many
     start. Where their prompts do not fit the token budget B, n falls until n + n/D·E[P] = B.
 
+    Where the KV cache binds, preempted requests are computed again, with all that they held.
+
     Validity: vLLM's first-come scheduler; where the KV cache binds, few ends a step.
 
     """
@@ -90,13 +92,15 @@ def saturated(cost: StepCost, law: Lengths, limits: EngineLimits) -> Saturated:
             step_seconds(cost, law, *(np.array([x]) for x in (decoding, budget - decoding, budget)))[0]
         )
         return Saturated(decoding / steps / step_s, limit, decoding, step_s, "max_num_batched_tokens")
-    again = 0.0
+    again, coming = 0.0, law
     if bound == "kv_cache":
-        again = _recomputed(law, decoding, limits.enable_prefix_caching) / law.mean_prompt
+        lost = _recomputed(law, decoding, limits.enable_prefix_caching)
+        again = lost / float((law.prompt + law.cached).mean())
+        coming = _with_recomputed(law, again)
     come = decoding / steps * (1 + again)
-    n, tokens = np.array([decoding]), np.array([min(come * law.mean_prompt, budget - decoding)])
-    about_s = float(step_seconds(cost, law, n, tokens, budget - n)[0])
-    backlog = prompt_backlog(cost, law, n, come / about_s, budget, come)
+    n, tokens = np.array([decoding]), np.array([min(come * coming.mean_prompt, budget - decoding)])
+    about_s = float(step_seconds(cost, coming, n, tokens, budget - n)[0])
+    backlog = prompt_backlog(cost, coming, n, come / about_s, budget, come)
     step_s = float(backlog.mean_s[0])
     return Saturated(decoding / steps / step_s, limit, decoding, step_s, bound)
 
@@ -122,8 +126,22 @@ def with_in_flight(solve: Callable[[int], Saturated], inside: float) -> Saturate
     return Saturated(inside / cycle_s, limit, decoding, step_s, two.bound_by)
 
 
+def _with_recomputed(law: Lengths, again: float) -> Lengths:
+    """Law of what comes to be computed where so many of the prompts, for every one that is new, come again.
+
+    Those that come again are computed whole: what was handed over with them, or cached, is gone.
+    """
+    if not np.any(law.cached):
+        return law
+    share = again / (1 + again)
+    rows = np.arange(len(law.prompt))
+    back = np.floor((rows + 1) * share) > np.floor(rows * share)  # evenly, as rows are in order of length
+    prompt = np.where(back, law.prompt + law.cached, law.prompt)
+    return Lengths(prompt, law.output, np.where(back, 0.0, law.cached))
+
+
 def _recomputed(law: Lengths, decoding: float, found_again: bool) -> float:
-    """Prompt tokens computed again because of preemptions, for every request that ends, with a full KV cache.
+    """Tokens computed again because of preemptions, for every request that ends, with a full KV cache.
 
     Lay the requests in the order of their arrival end to end, each as long as what it holds: those run that
     lie below X, the sum that fits. Every step takes the n tokens that the others grow by from X, every end
@@ -142,7 +160,8 @@ def _recomputed(law: Lengths, decoding: float, found_again: bool) -> float:
     if not found_again or quiet == 0:
         return lost
     more = decoding * quiet / (1 - quiet)
-    beyond = np.maximum(law.prompt - 1.5 * decoding, 0.0)
-    gone = np.minimum(law.prompt, 1.5 * decoding) - more * np.expm1(-beyond / more)
-    share = float(gone.mean()) / law.mean_prompt
+    held = law.prompt + law.cached
+    beyond = np.maximum(held - 1.5 * decoding, 0.0)
+    gone = np.minimum(held, 1.5 * decoding) - more * np.expm1(-beyond / more)
+    share = float(gone.mean()) / float(held.mean())
     return lost * (share + (1 - share) * law.equal)
