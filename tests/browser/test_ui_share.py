@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,10 +54,21 @@ def test_the_address_is_the_question_and_survives_a_reload(ui: Page) -> None:
     assert "l40s" in ui.locator("#subject").inner_text()
 
 
-def test_a_broken_link_is_told(browser: Browser, server: str) -> None:
+def deflated(text: str) -> str:
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    packed = packer.compress(text.encode()) + packer.flush()
+    return base64.urlsafe_b64encode(packed).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["nonsense", deflated("{}"), deflated('{"workload": {}, "pools": {"a": null}}'), deflated(" " * 2**24)],
+    ids=["nonsense", "empty", "no pool", "inflates"],
+)
+def test_a_broken_link_is_told(browser: Browser, server: str, text: str) -> None:
     with watched(browser, server) as (context, _):
         page = context.new_page()
-        page.goto(f"{server}/#s=nonsense")
+        page.goto(f"{server}/#s={text}")
         page.wait_for_selector("#said:has-text('does not hold')")
         answered(page)
 

@@ -18,11 +18,20 @@ export async function linked() {
   const text = /^#s=(.+)$/.exec(location.hash)?.[1];
   if (!text) return undefined;
   try {
-    return await unpacked(text);
+    const scenario = await unpacked(text);
+    if (whole(scenario)) return scenario;
   } catch {
-    say("The link does not hold a whole question: this is the page's own.");
-    return undefined;
+    // cut, or no link of this page
   }
+  say("The link does not hold a whole question: this is the page's own.");
+  return undefined;
+}
+
+// Whether there is what the form is built from; what else may be wrong with it, the server says.
+function whole(scenario) {
+  const table = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+  const { workload, pools } = table(scenario) ? scenario : {};
+  return table(workload) && table(pools) && Object.keys(pools).length > 0 && Object.values(pools).every(table);
 }
 
 export function sharing(question, traces) {
