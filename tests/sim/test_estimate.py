@@ -208,6 +208,12 @@ def test_more_load_is_slower_until_nothing_is_left() -> None:
     assert any(note.startswith("overloaded") for note in notes)
 
 
+def test_far_beyond_the_capacity_there_are_no_times_and_no_warnings() -> None:
+    over = estimate_scenario(scenario({"name": "budget_forcing"}, 1e4))[0]
+    assert over["load"].value > 1e3
+    assert math.isnan(over["e2e_mean_s"].value)
+
+
 def test_intervals_come_from_draws_of_the_errors() -> None:
     found, verdicts, _ = estimate_scenario(
         scenario({"name": "single"}, 0.1).replace(

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from tests.sim.paged import checked, spaced
 
 from foretell.sim import Scenario
 from foretell.sim.cli import main
@@ -27,6 +26,7 @@ from foretell.sim.report.comparison_words import headline, name
 from foretell.sim.report.names import Box, placed_names
 from foretell.sim.report.pareto_front import Point, front, on_front
 from foretell.sim.report.words import show, signed
+from paged import checked, spaced
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "reasoning.yaml"
 VALUES = {

@@ -9,7 +9,6 @@ import re
 
 import pytest
 from click.testing import CliRunner
-from tests.sim.paged import checked, spaced
 
 from foretell.sim import Scenario
 from foretell.sim.cli import main
@@ -17,6 +16,7 @@ from foretell.sim.report.heat_map import MOST, heat_map, spread
 from foretell.sim.report.sweep_words import chosen
 from foretell.sim.report.words import show
 from foretell.sim.sweeping import Row, Sweep, sweep
+from paged import checked, spaced
 
 VALUES = {
     "workload": {

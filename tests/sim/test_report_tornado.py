@@ -8,7 +8,6 @@ import re
 
 import pytest
 from click.testing import CliRunner
-from tests.sim.paged import checked, spaced
 
 from foretell.sim import Scenario
 from foretell.sim.cli import main
@@ -17,6 +16,7 @@ from foretell.sim.report.swings import counts_between, light, whole
 from foretell.sim.report.tornado import light_section, tornado
 from foretell.sim.report.words import lowered
 from foretell.sim.sensitivity import Sensitivity, sensitivity
+from paged import checked, spaced
 
 VALUES = {
     "workload": {

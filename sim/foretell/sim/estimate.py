@@ -131,11 +131,14 @@ def estimate(
         "kv_use": _over(states, deployments, "kv_use"),
         "mean_batch": _over(states, deployments, "calls"),
     }
-    seconds, weights = latencies(plan, first, prompt, token, slope, context)
     late = math.inf if rho >= 1 else 0.0
-    figures["e2e_mean_s"] = float(weights @ seconds / weights.sum()) + late
-    for percentile, value in zip(percentiles, quantiles(seconds, weights, percentiles), strict=True):
-        figures[f"e2e_p{percentile:g}_s"] = value + late
+    names = ["e2e_mean_s", *(f"e2e_p{percentile:g}_s" for percentile in percentiles)]
+    if late:  # far beyond the capacity steps have no finite time to reckon with
+        figures |= dict.fromkeys(names, late)
+    else:
+        seconds, weights = latencies(plan, first, prompt, token, slope, context)
+        mean_s = float(weights @ seconds / weights.sum())
+        figures |= zip(names, [mean_s, *quantiles(seconds, weights, percentiles)], strict=True)
     calls = [s.share * s.calls for s in plan.stages]
     ttft = [a + b for a, b in zip(first, prompt, strict=True)]
     figures["ttft_mean_s"] = _average(ttft, calls) + late
