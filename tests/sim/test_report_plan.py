@@ -6,7 +6,6 @@ import re
 
 import pytest
 from click.testing import CliRunner
-from tests.sim.planned import chat
 
 from foretell.sim.cli import main
 from foretell.sim.planning_verify import Plan, plan
@@ -14,6 +13,7 @@ from foretell.sim.quantities import show_number
 from foretell.sim.report.plan_picture import candidates, marks
 from foretell.sim.report.plan_words import headline, layout
 from paged import checked, spaced
+from planned import chat
 
 FIELDS = {"replicas": {"low": 1, "high": 8}, "hardware": ["h100-sxm", "l40s"]}
 
