@@ -18,6 +18,7 @@ from foretell.sim.cli import main
 from foretell.sim.closed_form import forecast_closed_form
 from foretell.sim.deployment import deploy
 from foretell.sim.forecasting import METHOD, seeds
+from foretell.sim.report.told import headline, subject
 from foretell.sim.uncertain import drawn_part
 from places import example
 
@@ -132,15 +133,23 @@ def test_a_client_is_left_out_and_told() -> None:
     assert found.to_dict()["boundary"] == "engine"
 
 
+def test_a_closed_loop_has_means() -> None:
+    loop = {"concurrency": 4, "lengths": {"prompt": 900, "output": 90}, "num_requests": 200}
+    found = forecast_closed_form(scenario(workload=loop, objectives={"tpot_mean": "<= 1 s"}))
+    assert found.met
+    assert found.mean_tokens == (900, 90)
+    in_flight = found.rate_per_s * found.summary["e2e_mean_s"].value
+    assert in_flight == pytest.approx(4)  # Little's law
+    assert "at most 4 in flight" in subject(found)
+    assert headline(replace(found, verdicts=())).startswith("mean: first token")
+    assert found.to_html().startswith("<!doctype html>")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"objectives": {"itl_p99": "<= 1 s"}}, "objectives.itl_p99: the closed form has no itl_p99_s"),
         ({"objectives": {"goodput": ">= 1"}}, "objectives.goodput: needs per-request limits"),
-        (
-            {"workload": {"concurrency": 4, "lengths": {"prompt": 9, "output": 9}}},
-            "concurrency: a closed loop",
-        ),
     ],
 )
 def test_what_has_no_closed_form_is_told(changes: dict[str, Any], message: str) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from foretell.sim.analytic import analyse
-from foretell.sim.analytic_load import load_of
+from foretell.sim.analytic_load import closed_lengths, load_of
 from foretell.sim.analytic_power import Busy
 from foretell.sim.closed_form_verdict import verdict
 from foretell.sim.deployment import Deployment, EnginePart
@@ -21,6 +21,7 @@ from foretell.sim.forecasting import SHARES, Verdict, deployed, seeds
 from foretell.sim.intervals import Estimate, estimate
 from foretell.sim.objectives import limits_for, objectives_from_mapping
 from foretell.sim.scenario import Scenario
+from foretell.sim.strategies import Single
 from foretell.sim.uncertain import drawn_deployment, is_uncertain
 
 _NOTHING = 1e-9
@@ -82,7 +83,8 @@ def forecast_closed_form(scenario: Scenario, *, draws: int | None = None) -> Clo
     """Forecast a scenario without a clock, in a fraction of a second.
 
     Args:
-        scenario: what to forecast: single calls at a rate, two pools, or a program that has a closed form.
+        scenario: what to forecast: single calls at a rate or in a closed loop, two pools, or a program
+            that has a closed form.
         draws: of what is not known for sure, for the intervals; as many as the scenario has replications.
 
     Raises:
@@ -95,9 +97,13 @@ def forecast_closed_form(scenario: Scenario, *, draws: int | None = None) -> Clo
     limits_for(objectives, scenario.goodput)
     load, tokens, context = None, None, math.nan  # a task's profiles have their own lengths
     if scenario.workload.task is None:
-        load = load_of(scenario.workload)
-        tokens = load.law.mean_prompt, float(load.law.output.mean())
-        context = load.mean_context
+        if scenario.workload.concurrency is not None and isinstance(scenario.parsed_strategy, Single):
+            law = closed_lengths(scenario.workload)
+        else:
+            load = load_of(scenario.workload)
+            law = load.law
+        tokens = law.mean_prompt, float(law.output.mean())
+        context = float((law.prompt + law.output / 2).mean())
     deployment = deployed(scenario, context)
     nominal = analyse(scenario, load, deployment)
     drawn = []
@@ -114,7 +120,10 @@ def forecast_closed_form(scenario: Scenario, *, draws: int | None = None) -> Clo
         for name, value in _told(nominal.figures).items()
     }
     verdicts = tuple(verdict(objective, summary) for objective in objectives)
-    rate = _rate_of_queries(scenario) if load is None else load.rate_per_s
+    if load is not None:
+        rate = load.rate_per_s
+    else:  # a closed loop goes as fast as it is served
+        rate = _rate_of_queries(scenario) if tokens is None else nominal.figures["request_throughput_rps"]
     notes = (*_remarks(scenario, len(drawn)), *nominal.notes)
     about = (notes, nominal.method, rate, tokens, nominal.busy)
     return ClosedForm(scenario, deployment, summary, verdicts, *about)

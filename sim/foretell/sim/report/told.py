@@ -76,8 +76,9 @@ def headline(forecast: Told) -> str:
         if "accuracy" in forecast.summary:
             right, late = (forecast.summary[key].value for key in ("accuracy", "e2e_p99_s"))
             return f"{percent(right)} of answers right; p99: {show_seconds(late)} a query"
-        ttft, tpot = (forecast.summary[f"{m}_p99_s"].value for m in ("ttft", "tpot"))
-        return f"p99: first token {show_seconds(ttft)}, {show_seconds(tpot)} a token"
+        point = "p99" if "ttft_p99_s" in forecast.summary else "mean"  # of closed loops means are known only
+        ttft, tpot = (forecast.summary[f"{m}_{point}_s"].value for m in ("ttft", "tpot"))
+        return f"{point}: first token {show_seconds(ttft)}, {show_seconds(tpot)} a token"
     chances = [v.probability for v in forecast.verdicts if not math.isnan(v.probability)]
     sure = f" (least certain: {chance(min(chances))})" if chances else ""
     if forecast.met:
@@ -104,6 +105,8 @@ def subject(forecast: Told) -> str:
     if isinstance(forecast, Forecast):
         load = f"{len(forecast.trace):,} {load}{_rate(forecast)}"
     else:
+        flying = forecast.scenario.workload.concurrency
+        load += f", at most {flying} in flight," if flying is not None and task is None else ""
         load += _at(forecast.rate_per_s, forecast.mean_tokens)
     models = dict.fromkeys(p.model or p.step_cost or p.calibration for p in forecast.scenario.pools.values())
     what = " and ".join(str(model) for model in models) if task else str(next(iter(models)))

@@ -62,6 +62,8 @@ def _with_percentiles(scenario: Scenario) -> Scenario:
 
     limits_for(objectives_from_mapping(scenario.objectives), scenario.goodput)  # says what is missing
     more = {f"{metric}_p{q}": "<= 1e9 s" for metric in CURVED for q in PERCENTILES}
+    if scenario.workload.concurrency is not None:
+        return scenario  # of closed loops means are known only
     own = dict(scenario.objectives)
     return replace(scenario, objectives=own | {name: more[name] for name in more if name not in own})
 
@@ -113,7 +115,8 @@ def told(found: Told, handed: Handed, curves: Mapping[str, Estimate] | None = No
 def _overload(found: Told) -> str:
     """Say so first where more comes than can be served; empty where it can."""
     load = found.summary.get("load")
-    if load is None or not load.value >= 1:
+    looped = found.scenario.workload.concurrency is not None  # what comes is what was served
+    if load is None or looped or not load.value >= 1:
         return ""
     much = f"{load.value * 100:.0f} % of" if load.value < 10 else f"{show_number(load.value)} times"
     return f"Cannot keep up: the load is {much} the capacity"
