@@ -26,7 +26,7 @@ from foretell.sim.report.comparison_words import headline, name
 from foretell.sim.report.names import Box, placed_names
 from foretell.sim.report.pareto_front import Point, front, on_front
 from foretell.sim.report.words import show, signed
-from paged import checked, spaced
+from paged import Page, checked, spaced
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "reasoning.yaml"
 VALUES = {
@@ -54,11 +54,11 @@ def comparison() -> Comparison:
 
 
 @pytest.fixture(scope="module")
-def page(comparison: Comparison):
+def page(comparison: Comparison) -> Page:
     return checked(comparison.to_html())
 
 
-def test_answer_comes_first_and_is_the_comparisons(comparison, page):
+def test_answer_comes_first_and_is_the_comparisons(comparison: Comparison, page: Page) -> None:
     told = headline(comparison)
     assert comparison.best is not None
     assert spaced(told) in page.text
@@ -68,7 +68,7 @@ def test_answer_comes_first_and_is_the_comparisons(comparison, page):
         assert row[1] == verdict.objective.show(verdict.value)
 
 
-def test_every_cell_has_its_figures(comparison, page):
+def test_every_cell_has_its_figures(comparison: Comparison, page: Page) -> None:
     told = [cell for cell in comparison.cells if not cell.reason]
     rows = page.rows("cells")
     assert len(rows) == len(told)
@@ -80,7 +80,7 @@ def test_every_cell_has_its_figures(comparison, page):
         assert any(each.startswith(show("e2e_p99_s", late)) for each in row[2:]) or math.isnan(late)
 
 
-def test_differences_are_taken_run_by_run(comparison, page):
+def test_differences_are_taken_run_by_run(comparison: Comparison, page: Page) -> None:
     first = comparison.cells[0]
     rows = page.rows("against")
     assert rows
@@ -90,7 +90,7 @@ def test_differences_are_taken_run_by_run(comparison, page):
         assert row[1].startswith(signed("accuracy", found.value))
 
 
-def test_failed_cells_say_why(comparison, page):
+def test_failed_cells_say_why(comparison: Comparison, page: Page) -> None:
     failed = [cell for cell in comparison.cells if cell.reason]
     assert failed
     for cell in failed:
@@ -98,7 +98,7 @@ def test_failed_cells_say_why(comparison, page):
         assert name(cell) in page.text
 
 
-def test_picture_joins_what_nothing_dominates(comparison):
+def test_picture_joins_what_nothing_dominates(comparison: Comparison) -> None:
     for x, y in pictured(comparison):
         drawn = points(comparison, x, y)
         sign = [-1 if each == "accuracy" else 1 for each in (x, y)]
@@ -106,17 +106,17 @@ def test_picture_joins_what_nothing_dominates(comparison):
         dominated = [
             any(b[0] <= a[0] and b[1] <= a[1] and b != a for b in at) for a in at
         ]  # by the definition, one pair after another
-        better = tuple("max" if each == "accuracy" else "min" for each in (x, y))
+        better = ("max" if x == "accuracy" else "min", "max" if y == "accuracy" else "min")
         assert on_front(drawn, better) == [not each for each in dominated]
 
 
-def test_all_frontiers_cells_keep_up(comparison):
+def test_all_frontiers_cells_keep_up(comparison: Comparison) -> None:
     shown = points(comparison, "e2e_p99_s", "accuracy")
     kept = sum(point.kept for point in shown)
     assert kept == sum(comparison.frontier)
 
 
-def test_picture_draws_each_point_once():
+def test_picture_draws_each_point_once() -> None:
     random.seed(4)
     drawn = [Point(random.random(), random.random(), f"p{i}") for i in range(60)]
     chart = front(drawn, Axis("x"), Axis("y"), "t", "a")
@@ -128,12 +128,14 @@ def test_picture_draws_each_point_once():
 
 
 @pytest.mark.parametrize("better", [("min", "max"), ("max", "max"), ("min", "min"), ("max", "min")])
-def test_stairs_stay_behind_every_point(better):
+def test_stairs_stay_behind_every_point(better: tuple[str, str]) -> None:
     """The joined frontier is what can be had: no point lies beyond it, whichever way is better."""
     random.seed(1)
     drawn = [Point(random.random(), random.random()) for _ in range(40)]
     chart = front(drawn, Axis("x"), Axis("y"), "t", "a", better=better)
-    path = re.search(r'<path d="M([^"]+)" fill="none" stroke="var\(--text\)"', chart).group(1)
+    drawn_path = re.search(r'<path d="M([^"]+)" fill="none" stroke="var\(--text\)"', chart)
+    assert drawn_path is not None
+    path = drawn_path[1]
     corners = [tuple(map(float, each.split())) for each in path.split("L")]
     marks = [tuple(map(float, m)) for m in re.findall(r"translate\(([\d.]+) ([\d.]+)\) scale\(1.55\)", chart)]
     assert marks and {(round(x, 1), round(y, 1)) for x, y in marks} <= set(corners)
@@ -145,7 +147,7 @@ def test_stairs_stay_behind_every_point(better):
                 assert y <= max(y0, y1) + 0.11 if down else y >= min(y0, y1) - 0.11
 
 
-def test_names_touch_nothing():
+def test_names_touch_nothing() -> None:
     random.seed(7)
     room = Box(40, 20, 460, 300)
     places = [(random.uniform(60, 440), random.uniform(40, 280)) for _ in range(25)]
@@ -186,26 +188,26 @@ def _made(count: int, text: str = "") -> Comparison:
     return Comparison(scenario, "simulate", "usd_per_query", tuple(sorted(cells, key=lambda c: not c.met)))
 
 
-def test_large_comparisons_stay_small_and_say_what_is_left_out():
+def test_large_comparisons_stay_small_and_say_what_is_left_out() -> None:
     page = checked(_made(2000).to_html())
     assert "of 2,000 cells" in page.text
     assert 300 <= len(page.rows("cells")) < 400
 
 
-def test_text_of_users_is_escaped():
+def test_text_of_users_is_escaped() -> None:
     text = '<script>alert("&")</script>'
     page = _made(12, text).to_html()
     assert "<script" not in page
     assert text in checked(page).text
 
 
-def test_equal_results_give_equal_bytes(comparison, tmp_path):
+def test_equal_results_give_equal_bytes(comparison: Comparison, tmp_path: Path) -> None:
     other = pickle.loads(pickle.dumps(comparison))
     target = tmp_path / "report.html"
     assert other.to_html(target) == comparison.to_html() == target.read_text(encoding="utf-8")
 
 
-def test_command_writes_page_and_tables(tmp_path):
+def test_command_writes_page_and_tables(tmp_path: Path) -> None:
     target = tmp_path / "report.html"
     arguments = ["compare", str(EXAMPLE), "--method", "closed_form", "--html", str(target), "--json"]
     done = CliRunner().invoke(main, arguments)
@@ -225,7 +227,9 @@ def test_command_writes_page_and_tables(tmp_path):
         (["--html", "out"], "it is a folder"),
     ],
 )
-def test_pages_that_cannot_be_written_are_refused_before_anything_is_done(extra, said, tmp_path, monkeypatch):
+def test_pages_that_cannot_be_written_are_refused_before_anything_is_done(
+    extra: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "out").mkdir()
     done = CliRunner().invoke(main, ["compare", str(EXAMPLE), "--method", "closed_form", *extra])

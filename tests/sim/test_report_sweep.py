@@ -6,6 +6,8 @@ import json
 import math
 import random
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -32,7 +34,7 @@ RATE, HARDWARE = "workload.arrivals.rate_per_s", "pools.chat.hardware"
 SIZE, REPLICAS = "pools.chat.engine.max_num_seqs", "pools.chat.replicas"
 
 
-def _swept(fields) -> Sweep:
+def _swept(fields: dict[str, list[Any]]) -> Sweep:
     scenario = Scenario.from_dict({**VALUES, "sweep": fields})
     return sweep(scenario, method="closed_form", processes=1)
 
@@ -42,7 +44,7 @@ def over_rate() -> Sweep:
     return _swept({RATE: [1, 2, 4, 8, 1000]})
 
 
-def test_every_point_has_its_figures(over_rate):
+def test_every_point_has_its_figures(over_rate: Sweep) -> None:
     page = checked(over_rate.to_html())
     names = chosen(over_rate)
     for row, told in zip(over_rate.rows, page.rows("points"), strict=True):
@@ -51,10 +53,12 @@ def test_every_point_has_its_figures(over_rate):
         assert [cell.split(" ")[0] for cell in told[2:]] == [text.split(" ")[0] for text in shown]
 
 
-def test_curve_goes_through_the_points(over_rate):
+def test_curve_goes_through_the_points(over_rate: Sweep) -> None:
     """Pixels of the first picture are a logarithm and a straight line of the figures."""
     page = over_rate.to_html()
-    path = re.search(r'<path fill="none" stroke="var\(--c0\)"[^>]* d="M([^"]+)"', page).group(1)
+    curve = re.search(r'<path fill="none" stroke="var\(--c0\)"[^>]* d="M([^"]+)"', page)
+    assert curve is not None
+    path = curve[1]
     places = [tuple(map(float, each.split())) for each in path.split("L")]
     rows = [row for row in over_rate.rows if math.isfinite(row.figure("ttft_p99_s").value)]
     assert len(places) == len(rows) == 4  # at 1000/s there is no latency
@@ -66,11 +70,11 @@ def test_curve_goes_through_the_points(over_rate):
             assert place[at] == pytest.approx(places[0][at] + slope * (value - values[0]), abs=0.11)
 
 
-def test_points_without_latency_are_counted(over_rate):
+def test_points_without_latency_are_counted(over_rate: Sweep) -> None:
     assert "1 of 5 points have no latency, being overloaded" in checked(over_rate.to_html()).text
 
 
-def test_the_answer_is_the_cheapest_point_that_meets(over_rate):
+def test_the_answer_is_the_cheapest_point_that_meets(over_rate: Sweep) -> None:
     meeting = [row for row in over_rate.rows if row.record["met"]]
     cheapest = min(meeting, key=lambda row: row.figure("usd_per_query").value)
     text = checked(over_rate.to_html()).text
@@ -87,19 +91,19 @@ def test_the_answer_is_the_cheapest_point_that_meets(over_rate):
         ({HARDWARE: ["h100-sxm", "l40s"], REPLICAS: [1, 2], RATE: [1, 2]}, "↙ better"),
     ],
 )
-def test_picture_fits_the_fields(fields, picture):
+def test_picture_fits_the_fields(fields: dict[str, list[Any]], picture: str) -> None:
     page = _swept(fields).to_html()
     checked(page)
     assert picture in page
 
 
-def test_figures_asked_for_are_those_shown(over_rate):
+def test_figures_asked_for_are_those_shown(over_rate: Sweep) -> None:
     page = checked(over_rate.to_html(figures=["kv_use"]))
     assert len(page.rows("points")[0]) == 3
     assert "KV cache in use over rate per s" in page.text
 
 
-def test_failed_points_say_why():
+def test_failed_points_say_why() -> None:
     found = _swept({"pools.chat.model": ["llama-3.1-8b", "qwen3-32b"], HARDWARE: ["h100-sxm", "l4"]})
     failed = [row for row in found.rows if row.reason]
     text = checked(found.to_html()).text
@@ -124,20 +128,20 @@ def _made(count: int, text: str = "") -> Sweep:
     return Sweep(Scenario.from_dict(VALUES), "closed_form", tuple(rows))
 
 
-def test_large_sweeps_stay_small_and_say_what_is_left_out():
+def test_large_sweeps_stay_small_and_say_what_is_left_out() -> None:
     page = checked(_made(2025).to_html())
     assert "400 of 2,025 points, spread evenly" in page.text
     assert "so many are drawn as can be told apart" in page.text
 
 
-def test_text_is_escaped():
+def test_text_is_escaped() -> None:
     text = '<img alt="x">&'
     page = _made(4, text).to_html()
     assert "<img" not in page
     assert text in checked(page).text
 
 
-def test_heat_map_fills_with_the_figure():
+def test_heat_map_fills_with_the_figure() -> None:
     cells = {("a", "x"): 1.0, ("b", "x"): 2.0, ("a", "y"): 3.0, ("b", "y"): math.inf}
     chart = heat_map(
         cells, ["a", "b"], ["x", "y"], ("f", "g"), "ttft_p99_s", "t", missed=frozenset([("a", "y")])
@@ -149,7 +153,7 @@ def test_heat_map_fills_with_the_figure():
     assert "× 3.00 s" in chart
 
 
-def test_spread_keeps_both_ends():
+def test_spread_keeps_both_ends() -> None:
     values = [str(i) for i in range(100)]
     kept = spread(values)
     assert len(kept) == MOST
@@ -157,13 +161,13 @@ def test_spread_keeps_both_ends():
     assert spread(values[:MOST]) == values[:MOST]
 
 
-def test_equal_results_give_equal_bytes(over_rate, tmp_path):
+def test_equal_results_give_equal_bytes(over_rate: Sweep, tmp_path: Path) -> None:
     target = tmp_path / "report.html"
     again = _swept({RATE: [1, 2, 4, 8, 1000]})
     assert again.to_html(target) == over_rate.to_html() == target.read_text(encoding="utf-8")
 
 
-def test_command_writes_the_page(tmp_path):
+def test_command_writes_the_page(tmp_path: Path) -> None:
     file = tmp_path / "scenario.json"
     file.write_text(json.dumps(VALUES), encoding="utf-8")
     target = tmp_path / "report.html"

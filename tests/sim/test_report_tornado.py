@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -18,7 +20,7 @@ from foretell.sim.report.words import lowered
 from foretell.sim.sensitivity import Sensitivity, sensitivity
 from paged import checked, spaced
 
-VALUES = {
+VALUES: dict[str, Any] = {
     "workload": {
         "arrivals": {"process": "poisson", "rate_per_s": 4},
         "lengths": {"prompt": {"fixed": 900}, "output": {"fixed": 200}},
@@ -35,7 +37,7 @@ def found() -> Sensitivity:
     return sensitivity(Scenario.from_dict(VALUES))
 
 
-def test_light_tornado_agrees_with_the_whole_one(found):
+def test_light_tornado_agrees_with_the_whole_one(found: Sensitivity) -> None:
     quick, full = light(found.scenario), whole(found)
     assert quick.objective == full.objective == found.nearest
     assert quick.base == pytest.approx(full.base)
@@ -46,7 +48,7 @@ def test_light_tornado_agrees_with_the_whole_one(found):
         assert (bars[bar.label].low_met, bars[bar.label].high_met) == (bar.low_met, bar.high_met)
 
 
-def test_bars_are_sorted_and_as_long_as_the_figures_say(found):
+def test_bars_are_sorted_and_as_long_as_the_figures_say(found: Sensitivity) -> None:
     told = light(found.scenario)
     spans = [abs(bar.high - bar.low) for bar in told.bars]
     assert spans == sorted(spans, reverse=True)
@@ -58,7 +60,7 @@ def test_bars_are_sorted_and_as_long_as_the_figures_say(found):
         assert width == pytest.approx(max(length / per_px, 0.6), abs=0.3)
 
 
-def test_limit_is_a_line_where_it_is_near_and_an_arrow_where_not(found):
+def test_limit_is_a_line_where_it_is_near_and_an_arrow_where_not(found: Sensitivity) -> None:
     limit = f"<= {2 * found.base.figures['ttft_p99_s']} s"
     near = Scenario.from_dict({**VALUES, "objectives": {"ttft_p99": limit}})
     assert 'class="limit"' in tornado(light(near))
@@ -68,14 +70,14 @@ def test_limit_is_a_line_where_it_is_near_and_an_arrow_where_not(found):
     assert "limit 60.0 s →" in chart
 
 
-def test_without_objectives_the_latency_that_people_ask_for(found):
+def test_without_objectives_the_latency_that_people_ask_for(found: Sensitivity) -> None:
     told = light(Scenario.from_dict({**VALUES, "objectives": {}}))
     assert told.objective.key == "ttft_p99_s"
     assert told.base == pytest.approx(found.base.figures["ttft_p99_s"])
     assert "limit" not in re.sub("<[^>]*>", " ", tornado(told))
 
 
-def test_an_overloaded_deployment_shows_its_load():
+def test_an_overloaded_deployment_shows_its_load() -> None:
     told = light(Scenario.from_dict(VALUES).replace(**{"workload.arrivals.rate_per_s": 400}))
     assert told.objective.key == "load"
     assert told.base > 1
@@ -83,7 +85,7 @@ def test_an_overloaded_deployment_shows_its_load():
     assert rate.high / rate.low == pytest.approx(1.1 / 0.9, rel=1e-3)  # load is traffic over capacity
 
 
-def test_where_there_is_no_closed_form_the_section_says_so():
+def test_where_there_is_no_closed_form_the_section_says_so() -> None:
     scenario = Scenario.from_dict(VALUES).replace(
         workload={**VALUES["workload"], "arrivals": {"process": "all_at_once"}}
     )
@@ -93,13 +95,13 @@ def test_where_there_is_no_closed_form_the_section_says_so():
     assert str(error.value)
 
 
-def test_page_says_the_finding_first(found):
+def test_page_says_the_finding_first(found: Sensitivity) -> None:
     page = checked(found.to_html())
     assert spaced(headline(found)) in page.text
     assert f"What matters most: {lowered(found.swings[0].label)}." in page.text
 
 
-def test_every_input_has_its_figures(found):
+def test_every_input_has_its_figures(found: Sensitivity) -> None:
     rows = checked(found.to_html()).rows("inputs")
     for swing, row in zip(found.swings, rows, strict=True):
         low, high = (at.figures[found.nearest.key] for at in (swing.low, swing.high))
@@ -108,7 +110,7 @@ def test_every_input_has_its_figures(found):
         assert math.isfinite(float(row[5]))
 
 
-def test_command_writes_the_page_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_command_writes_the_page_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s.json").write_text(json.dumps(VALUES), encoding="utf-8")
     done = CliRunner().invoke(main, ["sensitivity", "s.json", "--input", "request_rate", "--html", "r.html"])
