@@ -76,6 +76,24 @@ def test_it_starts_answers_and_ends_on_ctrl_c() -> None:
             time.sleep(0.05)
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="processes are looked for in /proc")
+def test_nothing_outlives_a_killed_server() -> None:
+    """A worker that is busy when the server is killed ends too."""
+    with running("--port", "0") as (process, _, url):
+        httpx.get(f"{url}choices", timeout=30).raise_for_status()
+        text = "a: " + ":".join(["59"] * 300_000)  # YAML's numbers to the base of 60 take it long
+        with contextlib.suppress(httpx.HTTPError):
+            headers = {"origin": url.rstrip("/")}
+            httpx.post(f"{url}read", json={"yaml": text}, headers=headers, timeout=1)
+        started = children(process.pid)
+        assert started
+        process.kill()
+        end = time.monotonic() + 5
+        while any(Path(f"/proc/{pid}").exists() for pid in started):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+
 def test_it_is_not_reached_from_elsewhere() -> None:
     with running("--port", "0") as (_, _, url):
         port = int(url.rsplit(":", 1)[1].strip("/"))

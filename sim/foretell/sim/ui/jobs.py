@@ -15,7 +15,7 @@ from typing import Any
 
 from foretell.sim.ui.questions import Handed
 from foretell.sim.ui.work import RefusedError, refused
-from foretell.sim.ui.workers import context
+from foretell.sim.ui.workers import bound_memory, context, end_with_server
 
 MOST = 2
 """Simulations at once."""
@@ -156,7 +156,8 @@ def simulate(way: Connection, scenario: object, handed: Handed) -> None:
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)  # so that all that this starts can be ended together
     signal.signal(signal.SIGTERM, _end_workers)
-    _end_with_server()
+    end_with_server(_end_group)
+    bound_memory()
     last = 0.0
 
     def tick(done: int, total: int) -> None:
@@ -200,19 +201,6 @@ def _end_workers(signum: int, frame: object) -> None:
     raise SystemExit(128 + signum)
 
 
-def _end_with_server() -> None:
-    """End this process and its own when the server is gone, however that came."""
-    import multiprocessing
-    from multiprocessing.connection import wait
-
-    server = multiprocessing.parent_process()
-    if server is None:
-        return
-
-    def watch() -> None:
-        wait([server.sentinel])
-        if hasattr(os, "killpg"):
-            os.killpg(os.getpgrp(), signal.SIGKILL)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def _end_group() -> None:
+    if hasattr(os, "killpg"):
+        os.killpg(os.getpgrp(), signal.SIGKILL)

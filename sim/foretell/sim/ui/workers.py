@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from foretell.sim.ui.work import WORK, refused
@@ -99,8 +100,9 @@ class Worker:
 def _serve(way: Connection) -> None:
     """What a worker does until its server is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's
+    end_with_server(lambda: None)
     warnings.simplefilter("ignore")
-    _bound_memory()
+    bound_memory()
     from foretell.sim.ui.warm import warm_ups
 
     warming: Iterator[None] | None = warm_ups()
@@ -121,12 +123,31 @@ def _answered(kind: str, given: Mapping[str, Any]) -> tuple[bool, Any]:
         return False, refused(error)
 
 
-def _bound_memory() -> None:
+def bound_memory() -> None:
     """Let a question that needs far too much memory fail by itself, where the system can."""
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+
+
+def end_with_server(last: Callable[[], None]) -> None:
+    """End this process when the server is gone, however that came and whatever is being computed.
+
+    Args:
+        last: what is done before.
+
+    """
+    server = multiprocessing.parent_process()
+    if server is None:
+        return
+
+    def watch() -> None:
+        wait([server.sentinel])
+        last()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @dataclass(slots=True)
