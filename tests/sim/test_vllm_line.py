@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +22,28 @@ from foretell.sim.vllm_command import model_id, serve_commands
 from foretell.sim.vllm_flags import ENGINE, IGNORED, POOL, SHORT, SWITCHES
 from foretell.sim.vllm_line import read_serve_line
 
+PYTHONS = [path for path in os.environ.get("FORETELL_VLLM_PYTHON", "").split(os.pathsep) if path]
+NOT_OF_032 = {
+    "api-process-count",
+    "calculate-kv-scales",
+    "chat-template-file",
+    "device",
+    "disable-log-requests",
+    "enable-in-reasoning",
+    "guided-decoding-backend",
+    "logits-processor-pattern",
+    "lora-extra-vocab-size",
+    "max-long-partial-prefills",
+    "max-num-partial-prefills",
+    "num-lookahead-slots",
+    "num-redundant-experts",
+    "prompt-adapters",
+    "rope-scaling",
+    "rope-theta",
+    "swap-space",
+    "task",
+}
+"""Flags that lines for other versions of vLLM have."""
 CHAT = {"model": "llama-3.1-8b", "hardware": "h100-sxm"}
 WORKLOAD = {"arrivals": {"process": "poisson", "rate_per_s": 1}, "lengths": {"prompt": 64, "output": 64}}
 
@@ -210,3 +236,40 @@ def test_flags_are_of_one_kind_each() -> None:
     assert {*POOL, *ENGINE, *IGNORED} >= SWITCHES
     assert set(SHORT.values()) <= {*POOL, *ENGINE, *IGNORED}
     assert set(POOL.values()) <= set(Pool.__dataclass_fields__)
+
+
+@pytest.mark.skipif(not PYTHONS, reason="FORETELL_VLLM_PYTHON names no interpreter that has vLLM")
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_flags_are_those_of_vllms_own_parser(python: str) -> None:
+    done = subprocess.run(
+        [python, str(Path(__file__).with_name("vllm_parses.py"))],
+        input=json.dumps({"lines": [], "names": []}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout)
+    if not found["version"].startswith("0.32."):
+        pytest.skip(f"vLLM {found['version']}: the tables are those of 0.32")
+    theirs = {name.removeprefix("--"): kind for name, (_, kind) in found["flags"].items()}
+    ours = {*POOL, *ENGINE, *IGNORED}
+    assert ours - set(theirs) == NOT_OF_032
+    assert {flag for flag in ours & set(theirs) if theirs[flag] == "switch"} == SWITCHES - NOT_OF_032
+    for short, flag in SHORT.items():
+        assert (
+            short == "-O" or f"--{flag}" in found["flags"][short][0]
+        )  # -O3 is rewritten before it is parsed
+    for flag, field in ENGINE.items():
+        kind = str(EngineSettings.__dataclass_fields__[field].type)
+        told = next((name for name in ("bool", "float", "int") if name in kind), "str")
+        assert theirs[flag] in TYPES[told], flag
+
+
+TYPES = {
+    "bool": ("switch",),
+    "float": ("float",),
+    "int": ("int", "human_readable_int", "human_readable_int_or_auto", "_optional_type"),
+    "str": ("str",),
+}
+"""Type of a setting → what reads its flag's value there."""

@@ -1,7 +1,7 @@
 """What vLLM's own parser makes of `vllm serve` lines: a script for an interpreter that has vllm.
 
-stdin: {"lines": [...], "names": [...]}. stdout: {"version", "parsed": [{name: value} a line]}. Nothing of
-foretell is imported.
+stdin: {"lines": [...], "names": [...]}. stdout: {"version", "parsed": [{name: value} a line], "flags": {flag:
+[the same flag's names, "switch" or the type of its value]}}. Nothing of foretell is imported.
 """
 
 from __future__ import annotations
@@ -46,5 +46,10 @@ for line in asked["lines"]:
     transfer = given.get("kv_transfer_config")
     role = None if transfer is None else [transfer.kv_connector, transfer.kv_role]
     parsed.append({"model": given["model_tag"], "kv_transfer": role, **row})
-json.dump({"version": vllm.__version__, "parsed": parsed}, OUT)
+flags = {}
+for action in make_arg_parser(Parser())._actions:  # type: ignore[operator]
+    value = getattr(action.type, "__name__", str(action.type))
+    kind = "switch" if action.nargs == 0 or type(action).__name__ == "BooleanOptionalAction" else value
+    flags |= {name: [action.option_strings, kind] for name in action.option_strings}
+json.dump({"version": vllm.__version__, "parsed": parsed, "flags": flags}, OUT)
 OUT.flush()

@@ -27,12 +27,20 @@ SHORT: Mapping[str, str] = {
     "-dpa": "data-parallel-address",
     "-dpp": "data-parallel-rpc-port",
     "-dpb": "data-parallel-backend",
+    "-dpr": "data-parallel-start-rank",
+    "-dph": "data-parallel-hybrid-lb",
+    "-dpe": "data-parallel-external-lb",
+    "-pcp": "prefill-context-parallel-size",
+    "-asc": "api-server-count",
     "-dcp": "decode-context-parallel-size",
     "-h": "help",
 }
 """Short flags by what they stand for."""
 
-_OWN = {"num-gpu-blocks-override": "num_gpu_blocks"}
+_OWN = {
+    "num-gpu-blocks-override": "num_gpu_blocks",
+    "device-memory-utilization": "gpu_memory_utilization",  # an alias
+}
 _NOT_FLAGS = ("preset", "empty_step_s", "num_gpu_blocks")
 ENGINE: Mapping[str, str] = {
     f.name.replace("_", "-"): f.name for f in fields(EngineSettings) if f.name not in _NOT_FLAGS
