@@ -9,9 +9,9 @@ with app.setup:
 
     from foretell.sim import Scenario, compare, forecast, forecast_closed_form, plan
     from foretell.sim.cli.plan_tables import layout
-    from foretell.sim.cli.tables import chance, percent
     from foretell.sim.quantities import show_number, show_seconds, show_seconds_between
     from foretell.sim.report import plots, svg
+    from foretell.sim.report.words import chance, percent
 
 
 @app.cell(hide_code=True)

@@ -12,9 +12,9 @@ with app.setup:
 
     from foretell.sim import Scenario, forecast, forecast_closed_form, plan
     from foretell.sim.cli.plan_tables import layout
-    from foretell.sim.cli.tables import chance, percent
     from foretell.sim.quantities import show_number, show_seconds
     from foretell.sim.report import plots, svg
+    from foretell.sim.report.words import chance, percent
     from foretell.traces import (
         Diurnal,
         Mmpp,

@@ -13,9 +13,9 @@ with app.setup:
     from foretell.models.precision import Precision
     from foretell.models.transfer import kv_transfer
     from foretell.sim import Scenario, forecast, forecast_closed_form
-    from foretell.sim.cli.tables import percent
     from foretell.sim.quantities import show_number, show_seconds
     from foretell.sim.report import plots, svg
+    from foretell.sim.report.words import percent
 
 
 @app.cell(hide_code=True)

@@ -56,11 +56,6 @@ class Solved:
         """Load over capacity."""
         return self.rate_per_s / self.most.rate_per_s
 
-    @property
-    def served_per_s(self) -> float:
-        """Requests a second that it serves, whatever comes."""
-        return min(self.rate_per_s, self.most.rate_per_s)
-
     def busy(self) -> Busy:
         """How busy it is; an overloaded one serves what it can."""
         if self.queue is None:

@@ -13,15 +13,12 @@ from foretell.sim.forecasting import Forecast, Verdict
 from foretell.sim.intervals import Estimate
 from foretell.sim.quantities import show_seconds, show_seconds_between
 from foretell.sim.report.told import FIGURES, METRICS, about, between, headline, subject
-from foretell.sim.report.words import chance as chance
-from foretell.sim.report.words import percent as percent
+from foretell.sim.report.words import chance
 
 if TYPE_CHECKING:
     from foretell.sim.closed_form import ClosedForm
 
     Told = Forecast | ClosedForm
-
-_FIGURES, _subject = FIGURES, subject
 
 
 def show_forecast(forecast: Told, console: Console | None = None) -> None:

@@ -24,8 +24,6 @@ from foretell.sim.simulation import Run, recorded_loads
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 NO_ANSWER = -1
-_ROUTERS = 9
-"""Spawn key of the routers' streams; `draws` has the first ones."""
 
 
 @dataclass(frozen=True, slots=True)
