@@ -61,6 +61,8 @@ _TERM = {
 }
 _WORTH_A_WORD = 0.05
 """Share of the busy time from which on a kind of step gets a sentence."""
+_WORTH_HELP = 0.1
+"""Share of a step's time from which on the second bound counts too."""
 
 
 def step_time_section(result: Forecast | ClosedForm) -> str:
@@ -137,6 +139,11 @@ def _bound_by(one: Spent, of: str) -> str:
     if most < 0.5:
         both = f"{does} {_percent(most)} of {of}; {second} takes {_percent(next_most)}"
         return f"{both}: no single change would shorten them much."
+    if next_most >= _WORTH_HELP:  # what would shorten the second is not in vain
+        helps = remedy.split(" would help,")[0].split(" would share")[0]
+        return (
+            f"{does} {_percent(most)} of {of}: {helps} would help most; {second} takes {_percent(next_most)}."
+        )
     return f"{does} {_percent(most)} of {of}: {remedy}."
 
 
