@@ -83,6 +83,28 @@ def test_intervals_are_drawn_when_asked_for(client: Any) -> None:
     assert one["range"]
 
 
+@pytest.mark.parametrize("start", STARTS, ids=lambda start: start.name)
+def test_ranges_are_those_of_a_forecast_of_the_file(
+    client: Any, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its usual number of draws where all engines are alike, else fewer. No clock has a say in it."""
+    monkeypatch.setattr("time.thread_time", lambda: math.nan)
+    told = answer(client, dict(start.scenario), intervals=True)
+    values = yaml.safe_load(told["yaml"])
+    scenario = Scenario.from_dict({name: values[name] for name in values if name != "replications"})
+    alike = len(scenario.pools) == 1 and isinstance(next(iter(scenario.pools.values())).replicas, int)
+    draws = scenario.replications if alike else 4
+    assert scenario.replications == 8
+    assert f"ranges: from {draws} draws" in told["notes"]
+    found = forecast_closed_form(scenario, draws=None if alike else draws)
+    for one in told["figures"]:
+        estimate = found.summary[one["name"]]
+        ends = [math.nan if one[end] is None else one[end] for end in ("low", "high")]
+        assert ends == pytest.approx([estimate.low, estimate.high], nan_ok=True), one["name"]
+    for one, verdict in zip(told["objectives"], found.verdicts, strict=True):
+        assert one["chance"] == pytest.approx(verdict.probability)
+
+
 def test_an_overload_is_said_first(client: Any) -> None:
     told = answer(client, changed(workload__arrivals={"process": "poisson", "rate_per_s": 50}))
     assert told["met"] is False
@@ -166,6 +188,15 @@ def test_frontier_goes_through_the_load_asked(client: Any) -> None:
     assert speeds == sorted(speeds, reverse=True)  # more load, slower for each user
     for chart in told["charts"].values():
         ElementTree.fromstring(chart)
+
+
+@pytest.mark.parametrize(("index", "own", "others"), [(0, 7, 3), (2, 4, 1), (4, 7, 3)])
+def test_frontiers_of_a_kind_have_as_many_points(client: Any, index: int, own: int, others: int) -> None:
+    told = client.post("/frontier", json={"scenario": dict(STARTS[index].scenario)}).json()
+    series = [one["series"] for one in told["points"]]
+    assert series.count(series[0]) == own
+    assert len(set(series)) == 1 + others
+    assert "mi300x" in " ".join(told["notes"])  # what is left out is named
 
 
 def test_frontier_of_a_task_goes_over_samples(client: Any) -> None:

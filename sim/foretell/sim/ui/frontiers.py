@@ -1,6 +1,7 @@
 """How far a deployment could go: its frontier over the load, with other hardware or other models beside it.
 
-As many points as a fixed time of the processor allows are computed, those that matter most first.
+A fixed number of points is computed by the kind of question, those that matter most first: about half a
+second of the processor, and the same question has the same frontier on any machine.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from foretell.sim.quantities import show_number, show_seconds
@@ -17,7 +19,7 @@ from foretell.sim.report.page import figure
 from foretell.sim.report.pareto_front import Point, front
 from foretell.sim.report.plots import Axis, Line, lines
 from foretell.sim.report.words import percent
-from foretell.sim.ui.answers import finite
+from foretell.sim.ui.answers import finite, of_one_kind
 
 if TYPE_CHECKING:
     from foretell.sim.analytic import Analysis
@@ -25,17 +27,17 @@ if TYPE_CHECKING:
     from foretell.sim.deployment import Deployment
     from foretell.sim.scenario import Pool, Scenario
 
-PATIENCE_S = 0.33
-"""Seconds of the processor after which no further point is begun."""
 _LOADS = (0.8, 0.3, 0.95, 0.55, 0.1, 0.9)
 """Shares of the capacity, in the order in which they are computed."""
 _BESIDE = (0.85, 0.35)
-_SLOW_S = 0.03
-"""A point that takes longer leaves the own frontier with half of its points."""
+_OTHERS, _OTHERS_OF_MANY = 3, 1
+"""Other hardware beside it; of several pools or unlike replicas a point takes about twice as long."""
 _HARDWARE = ("h200", "b200", "h100-sxm", "a100-80gb-sxm", "mi300x", "l40s")
 _FULL = 0.7
 """Share of the capacity at which a query's cost is told."""
-_SAMPLES = (1, 2, 4, 8, 16, 32, 3, 6, 12, 24, 64)
+_SAMPLES = (1, 4, 16, 2, 8)
+_VARIANTS, _VARIANTS_OF_MANY = 9, 5
+"""Samples and models of a task that are tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +65,12 @@ def frontier(scenario: Scenario) -> dict[str, Any]:
         ValueError: the scenario has no closed form or no rate, or is impossible; one line.
 
     """
-    began, spent = time.perf_counter(), time.thread_time()
-
-    def late() -> bool:
-        return time.thread_time() - spent > PATIENCE_S
-
-    made = _of_tasks(scenario, late) if scenario.workload.task is not None else _of_load(scenario, late)
+    began = time.perf_counter()
+    made = _of_tasks(scenario) if scenario.workload.task is not None else _of_load(scenario)
     return made | {"seconds": time.perf_counter() - began}
 
 
-def _of_load(scenario: Scenario, late: Any) -> dict[str, Any]:
+def _of_load(scenario: Scenario) -> dict[str, Any]:
     """Tokens/s of a user against tokens/s of an accelerator as the load grows."""
     from foretell.sim.analytic_load import load_of
 
@@ -81,17 +79,16 @@ def _of_load(scenario: Scenario, late: Any) -> dict[str, Any]:
             "workload.concurrency: a closed loop has one load only; give arrivals for a frontier"
         )
     load = load_of(scenario.workload)
-    points = list(_over_load(scenario, load, late))
-    notes, left = [], []
-    for name, other in _elsewhere(scenario):
-        if late():
-            left.append(name)
-            continue
+    points = list(_over_load(scenario, load))
+    notes = []
+    others = list(_elsewhere(scenario))
+    most = _OTHERS if of_one_kind(scenario) else _OTHERS_OF_MANY
+    for name, other in others[:most]:
         try:
-            points += _beside(name, other, load, late)
+            points += _beside(name, other, load)
         except ValueError as error:
             notes.append(f"{name}: {error}")
-    if left:
+    if left := [name for name, _ in others[most:]]:
         notes.append(f"left out, to answer in time: {', '.join(left)}")
     x, y = Axis("tokens/s of a user (1 / mean TPOT)", low=0), Axis("output tokens/s of an accelerator", low=0)
     about = (
@@ -122,30 +119,25 @@ def _of_load(scenario: Scenario, late: Any) -> dict[str, Any]:
     }
 
 
-def _over_load(scenario: Scenario, load: Load, late: Any) -> Iterator[Found]:
+def _over_load(scenario: Scenario, load: Load) -> Iterator[Found]:
     """The scenario at its own rate, then at shares of its capacity."""
     deployment = _deployed(scenario, load)
-    series, began = _series(scenario), time.thread_time()
+    series = _series(scenario)
     own = _analysed(scenario, load, deployment)
-    slow = time.thread_time() - began > _SLOW_S
     yield Found(series, f"{show_number(load.rate_per_s)}/s", own.figures, here=True)
     capacity = own.figures["capacity_rps"]
-    for share in _LOADS[: len(_LOADS) // (1 + slow)]:
-        if late():
-            return
+    for share in _LOADS if of_one_kind(scenario) else _LOADS[: len(_LOADS) // 2]:
         at = replace(load, rate_per_s=share * capacity)
         yield Found(series, f"{show_number(at.rate_per_s)}/s", _analysed(scenario, at, deployment).figures)
 
 
-def _beside(name: str, scenario: Scenario, load: Load, late: Any) -> Iterator[Found]:
+def _beside(name: str, scenario: Scenario, load: Load) -> Iterator[Found]:
     """Other hardware at a few shares of its capacity."""
     deployment = _deployed(scenario, load)
     own = _analysed(scenario, load, deployment)
     if own.figures["load"] < 0.97:
         yield Found(name, f"{show_number(load.rate_per_s)}/s", own.figures)
     for share in _BESIDE:
-        if late():
-            return
         if abs(share - own.figures["load"]) < 0.1:
             continue
         at = replace(load, rate_per_s=share * own.figures["capacity_rps"])
@@ -227,18 +219,19 @@ def _over_rate(scenario: Scenario, points: Sequence[Found]) -> str:
     return figure(chart, "Latency as the load grows, up to the capacity")
 
 
-def _of_tasks(scenario: Scenario, late: Any) -> dict[str, Any]:
+def _of_tasks(scenario: Scenario) -> dict[str, Any]:
     """Accuracy against cost and latency over the samples of a strategy and over models."""
     points, notes = [], []
-    for index, (series, label, other) in enumerate(_variants(scenario)):
-        if index and late():
-            notes.append("some samples and models are left out, to answer in time")
-            break
+    most = _VARIANTS if of_one_kind(scenario) else _VARIANTS_OF_MANY
+    variants = _variants(scenario)
+    for index, (series, label, other) in enumerate(islice(variants, most)):
         if index:
             with suppress(ValueError):  # a model without a profile, or one that does not fit
                 points.append(Found(series, label, _task_figures(other)))
         else:
             points.append(Found(series, label, _task_figures(other), here=True))
+    if next(variants, None) is not None:
+        notes.append("some samples and models are left out, to answer in time")
     about = (
         "Right answers against the cost of a query and against its latency, over the samples of the strategy "
         f"and over models. Cost: rent where the accelerators carry {_FULL:.0%} of what they can; latency: at "
@@ -293,7 +286,7 @@ def _variants(scenario: Scenario) -> Iterator[tuple[str, str, Scenario]]:
     n = scenario.strategy.get("n")
     yield str(spec.model), f"n={n}" if n else str(scenario.strategy["name"]), scenario
     if isinstance(n, int):
-        for other in [count for count in _SAMPLES if count != n][:6]:
+        for other in [count for count in _SAMPLES if count != n][:4]:
             strategy = dict(scenario.strategy) | {"n": other}
             with suppress(ValueError):
                 yield str(spec.model), f"n={other}", replace(scenario, strategy=strategy)
