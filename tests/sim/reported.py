@@ -25,6 +25,7 @@ _POOL = {"model": "llama-3.1-8b", "hardware": "h100-sxm"}
 _TASK = {"task": "aime24", "arrivals": {"process": "poisson", "rate_per_s": 0.05}, "num_requests": 6}
 SCENARIOS = {
     "one engine": {**_CALLS, "pools": {"chat": _POOL}},
+    "some rejected": {**_CALLS, "pools": {"chat": {**_POOL, "engine": {"max_model_len": 1500}}}},
     "replicas": {**_CALLS, "pools": {"chat": {**_POOL, "replicas": 3, "router": "least_outstanding"}}},
     "full cache": {
         **_CALLS,

@@ -18,6 +18,8 @@ from foretell.sim.cli import main
 from foretell.sim.closed_form import forecast_closed_form
 from foretell.sim.forecasting import Forecast
 from foretell.sim.report.told import FIGURES, headline
+from foretell.sim.report.words import of_runs, ranges
+from reported import forecasted
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("**/*.yaml"))
 LIMIT = 500_000
@@ -249,3 +251,16 @@ def test_a_large_run_has_a_page_that_one_can_send(replicas: int, requests: int) 
     page = forecast(chat.replace(**changes), processes=1).to_html()
     _check(page)
     assert len(page.encode()) < 2_000_000
+
+
+def test_what_is_rejected_stands_in_the_first_line() -> None:
+    result = forecasted("some rejected")
+    share = float((result.run.status == 2).mean())
+    assert 0 < share < 0.5
+    assert f"{100 * share:.3g} % of requests are rejected" in headline(result)
+
+
+def test_intervals_of_few_runs_are_not_called_more() -> None:
+    assert of_runs(8).startswith("where one run lands in 9 of 10")
+    assert of_runs(3) == "from the lowest to the highest of 3 runs"
+    assert "draws" in ranges(8, closed_form=True)

@@ -22,7 +22,7 @@ LEVEL = 0.9
 """Confidence level of every interval."""
 
 
-_FEW = 4
+FEW = 4
 """Runs below which the interval is their range: Student's t would be wider than anything physical."""
 _RUNAWAY = 1.0
 """Spread of logarithms from which on their upper end is not used."""
@@ -69,7 +69,7 @@ def estimate(
     if min(kept) == max(kept):
         same = kept[0] if min(told) == max(told) else mean  # a mean of equal values may not be one of them
         return Estimate(same, min(same, kept[0]), max(same, kept[0]), tuple(values))
-    if len(kept) < _FEW:
+    if len(kept) < FEW:
         return Estimate(mean, min(mean, *kept), max(mean, *kept), tuple(values))
     logs = _logarithms(kept, share)
     t = t_quantile((1 + level) / 2, len(kept) - 1)

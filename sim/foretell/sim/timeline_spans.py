@@ -68,7 +68,7 @@ def _phases(run: Run, row: int, end: float) -> list[tuple[str, float, float]]:
     else:
         marks.append(("decode", first))
     marks = [(name, at) for name, at in marks if not math.isnan(at) and at <= end]
-    ends = [at for _, at in marks[1:]] + [end]
+    ends = [at for _, at in marks[1:]] + [end] * bool(marks)
     return [(name, at, until) for (name, at), until in zip(marks, ends, strict=True) if _us(at) < _us(until)]
 
 

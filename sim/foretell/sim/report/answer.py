@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING, TypeAlias
 
+from foretell.sim.intervals import FEW
 from foretell.sim.objectives import room_of
 from foretell.sim.report.page import section
-from foretell.sim.report.told import headline, subject
-from foretell.sim.report.words import between, chance, limit_text, percent, prose, show, words_of
+from foretell.sim.report.told import headline, refused, subject
+from foretell.sim.report.words import between, chance, limit_text, percent, prose, ranges, show, words_of
 
 if TYPE_CHECKING:
     from foretell.sim.closed_form import ClosedForm
@@ -45,7 +46,8 @@ _SURE, _UNSURE = 0.9, 0.1
 
 def answer_section(result: Told) -> str:
     """Headline, objectives as tiles, the main other figures, notes."""
-    style = "" if not result.verdicts else " met" if result.met else " missed"
+    surely = all(not v.probability < _SURE for v in result.verdicts) and not refused(result)
+    style = "" if not result.verdicts else " missed" if not result.met else " met" if surely else ""
     parts = [
         f'<p class="answer{style}">{prose(_said(result))}.</p>',
         f"<p>{' '.join(prose(text) for text in _sentences(result))}</p>",
@@ -128,7 +130,7 @@ def _objective_tile(verdict: Verdict, result: Told) -> str:
     found = result.summary.get(objective.key)
     low_high = between(objective.key, found) if found is not None else ""
     if low_high:
-        lines.append(f"one run: {low_high}")
+        lines.append(f"{_whose(result)}: {low_high}")
     if not math.isnan(verdict.probability):
         lines.append(f"chance to be met: {chance(verdict.probability)}")
     if math.isfinite(room):
@@ -139,6 +141,14 @@ def _objective_tile(verdict: Verdict, result: Told) -> str:
         f"<strong>{prose(objective.show(verdict.value))}</strong>{_gauge(verdict, found)}"
         f"<small>{told[4:]}</small></li>"
     )
+
+
+def _whose(result: Told) -> str:
+    """Whose interval it is, in a tile."""
+    n = result.scenario.replications
+    if not hasattr(result, "run"):
+        return "range of the models' errors"
+    return "one run" if n >= FEW else f"{n} runs"
 
 
 def _gauge(verdict: Verdict, found: Estimate | None) -> str:
@@ -190,9 +200,7 @@ def _notes(result: Told) -> str:
     n = result.scenario.replications
     method = f"{result.method[0].upper()}{result.method[1:]}."
     runs = any(math.isfinite(found.low) for found in result.summary.values())
-    told = (
-        f" Ranges: where one run lands in 9 of 10 cases, from {n} replications." if runs else " No intervals."
-    )
+    told = f" Ranges: {ranges(n, closed_form=not hasattr(result, 'run'))}." if runs else " No intervals."
     items = "".join(f"<li>{prose(note)}</li>" for note in result.notes if note not in _warnings(result))
     body = f"<p>{prose(method + told)}</p>"
     if items:

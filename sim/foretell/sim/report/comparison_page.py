@@ -24,6 +24,7 @@ from foretell.sim.report.words import (
     limit_text,
     more_is_better,
     prose,
+    ranges,
     show,
     signed,
     signed_between,
@@ -77,12 +78,12 @@ def comparison_page(comparison: Comparison) -> str:
 
 
 def _answer(comparison: Comparison) -> str:
-    style = "missed" if comparison.best is None else "met"
-    words = f'<p class="answer {style}">{prose(headline(comparison))}</p>'
-    then = runner_up(comparison)
-    words += f"<p>{prose(then)}.</p>" if then else ""
     first = comparison.cells[0]
     least = min((v.probability for v in first.verdicts if not math.isnan(v.probability)), default=1.0)
+    style = " missed" if comparison.best is None else " met" if least >= _SURE else ""
+    words = f'<p class="answer{style}">{prose(headline(comparison))}</p>'
+    then = runner_up(comparison)
+    words += f"<p>{prose(then)}.</p>" if then else ""
     if comparison.best is not None and least < _SURE:
         sure = prose(chance(least))
         words += f"<p>Its means are within the limits; a single run is with a chance of {sure}.</p>"
@@ -110,10 +111,14 @@ def _pictures(comparison: Comparison) -> str:
     told = told_cells(comparison)
     missing = sum(not _keeps_up(comparison, cell) for cell in told)
     left_out = f" {missing} of {len(told)} cells have no latency, being overloaded, and are left out."
+    n = comparison.scenario.replications
+    whose = (
+        ranges(n, closed_form=comparison.method == "closed_form") if n > 1 else "none, with one replication"
+    )
     about = (
         "Large marks: no cell is as good in both respects of the picture and better in one. Hollow marks: on "
         f"the frontier of all respects together ({respects(comparison)}). Small marks: another cell beats "
-        f"them. Whiskers: where one run lands in 9 of 10 cases.{left_out if missing else ''}"
+        f"them. Whiskers: {whose}.{left_out if missing else ''}"
     )
     return f'<p class="dim">{escape(about)}</p><div class="pair">{charts}</div>'
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from foretell.sim.comparing import Compared, Comparison, difference
-from foretell.sim.report.words import chance, show, signed, signed_between
+from foretell.sim.report.words import chance, ranges, show, signed, signed_between
 
 BY = {
     "usd_per_query": "cheapest a query",
@@ -60,7 +60,7 @@ def runner_up(comparison: Comparison) -> str:
     low_high = signed_between(by, loss.low, loss.high)
     if low_high:
         alike = "; a run may go either way" if loss.low <= 0 <= loss.high else ""
-        text += f" (one run: {low_high}{alike})"
+        text += f" ({low_high}{alike})"
     return text
 
 
@@ -76,5 +76,4 @@ def how_found(comparison: Comparison, where: str = "Below a figure") -> Iterator
     if estimated:
         yield "Closed form of an endless run, queues in the mean; overloaded cells have no latency."
     if n > 1:
-        of = "the models' and profiles' own errors in" if estimated else "one run in"
-        yield f"{where}: {of} 9 of 10 cases, from {n} replications."
+        yield f"{where}: {ranges(n, closed_form=estimated)}."

@@ -16,7 +16,7 @@ from foretell.sim.report.distribution import Distribution, band, distribution, q
 from foretell.sim.report.page import figure, table
 from foretell.sim.report.plots import Axis, Line, lines
 from foretell.sim.report.queries import query_part
-from foretell.sim.report.words import between, percent, prose
+from foretell.sim.report.words import between, of_runs, percent, prose
 
 if TYPE_CHECKING:
     from foretell.sim.closed_form import ClosedForm
@@ -187,7 +187,7 @@ def _goodput(result: Told) -> Iterator[str]:
     told = " and ".join(f"{metric.upper()} ≤ {show_seconds(limit)}" for metric, limit in limits.items())
     text = f"{percent(share.value)} of {which} keep {told}: a goodput of {show_number(good.value)}/s"
     low_high = between("goodput_rps", good)
-    yield f"{text} (one run: {low_high})." if low_high else f"{text}."
+    yield f"{text} ({low_high})." if low_high else f"{text}."
 
 
 def _about(result: Told) -> str:
@@ -195,9 +195,8 @@ def _about(result: Told) -> str:
     words = "Curves are of the first run"
     if n > 1:
         words += (
-            f"; marks are means of {n} runs, and the bars through them show where one run lands in 9 of 10 "
-            "cases. The shade has the same width in between, in proportion; it is left out where runs differ "
-            "too much for that"
+            f"; marks are means of {n} runs, and the bars through them tell {of_runs(n)}. The shade has the "
+            "same width in between, in proportion; it is left out where runs differ too much for that"
         )
     client = result.scenario.client
     side = "at the engine" if client is None else "at the client, gaps at the engine"

@@ -80,13 +80,17 @@ def _middle(edges: Floats) -> Floats:
     return np.asarray((edges[1:] + edges[:-1]) / 2 - edges[0])
 
 
+def _rounded(mean: float) -> float:
+    return 0.0 if mean < 1e-6 else mean  # what sums of times leave
+
+
 def _words(running: Floats, waiting: Floats, edges: Floats) -> str:
     """What the queue does, in a sentence."""
     peak = int(np.argmax(waiting))
     span = edges[-1] - edges[0]
     text = (
         f"Over {show_seconds(float(span))}, on average {show_number(float(running.mean()))} requests run and "
-        f"{show_number(float(waiting.mean()))} wait"
+        f"{show_number(_rounded(float(waiting.mean())))} wait"
     )
     if waiting[peak] >= 1:
         at = show_seconds(float(_middle(edges)[peak]))

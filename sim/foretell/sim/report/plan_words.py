@@ -12,7 +12,7 @@ from foretell.sim.planning_spec import is_replicas
 from foretell.sim.planning_trials import Trial
 from foretell.sim.planning_verify import Finalist, Plan
 from foretell.sim.quantities import show_number
-from foretell.sim.report.words import chance, percent
+from foretell.sim.report.words import chance, of_runs, percent
 from foretell.sim.scenario import Pool
 from foretell.sim.vllm_command import ServeCommand
 
@@ -186,4 +186,4 @@ def meanings(plan: Plan) -> Iterator[str]:
             "points. One lost: the chance with a replica fewer."
         )
     if plan.finalists and n > 1:
-        yield f"Below a figure: where one run lands in 9 of 10 cases, from {n} replications."
+        yield f"Below a figure: {of_runs(n)}."

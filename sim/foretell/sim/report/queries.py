@@ -12,7 +12,7 @@ from foretell.sim.quantities import show_number, show_seconds
 from foretell.sim.report.distribution import distribution
 from foretell.sim.report.page import figure, table
 from foretell.sim.report.plots import Axis, Line, lines
-from foretell.sim.report.words import between, percent, prose, show, words_of
+from foretell.sim.report.words import between, of_runs, percent, prose, show, words_of
 
 if TYPE_CHECKING:
     from foretell.sim.forecasting import Forecast
@@ -41,7 +41,8 @@ def query_part(result: Forecast) -> str:
         for key in _TOLD
         if (found := result.summary.get(key)) is not None and math.isfinite(found.value)
     )
-    heads = ["", "forecast", "one run, 9 in 10"]
+    heads = ["", "forecast", "range"]
+    caption = f"A query of the task; range: {of_runs(result.scenario.replications)}"
     outcomes = _outcomes(
         queries.right[kept],
         queries.late[kept],
@@ -54,7 +55,7 @@ def query_part(result: Forecast) -> str:
         _curve("Calls of a query", queries.calls[kept], queries.right[kept]),
     ]
     return (
-        f"<h3>Queries</h3>{table(heads, rows, 'A query of the task')}"
+        f"<h3>Queries</h3>{table(heads, rows, caption)}"
         f'<div class="pair">{"".join(chart for chart in charts if chart)}</div>{outcomes}'
     )
 

@@ -85,7 +85,7 @@ def _resolved(result: Told) -> str:
         )
         where = f" on {part.accelerators} × {part.hardware.name}" if part.hardware is not None else ""
         preset = f"; preset {given.engine.preset}" if given is not None else ""
-        caption = f"{pool}: {part.count} engines{where}{preset}"
+        caption = f"{pool}: {part.count} engine{'s' * (part.count != 1)}{where}{preset}"
         parts.append(table(["setting", "value", "from"], rows, caption, "text"))
     return "".join(parts)
 

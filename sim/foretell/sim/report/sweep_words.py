@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from foretell.sim.objectives import objectives_from_mapping
 from foretell.sim.report.choices import by_reason, titled, varied
-from foretell.sim.report.words import chance, more_is_better, show, words_of
+from foretell.sim.report.words import chance, more_is_better, ranges, show, words_of
 from foretell.sim.sweeping import Row, Sweep
 
 _OF_REQUESTS = (
@@ -110,5 +110,5 @@ def how_found(sweep: Sweep, where: str = "Below a figure") -> Iterator[str]:
     if sweep.method == "closed_form":
         yield "Closed form of an endless run, queues in the mean; overloaded points have no latency."
     if any(each["low"] is not None for row in sweep.rows for each in row.record["figures"].values()):
-        of = "the models' and profiles' own errors" if sweep.method == "closed_form" else "one run"
-        yield f"{where}: {of} in 9 of 10 cases, from {sweep.scenario.replications} replications."
+        n = sweep.scenario.replications
+        yield f"{where}: {ranges(n, closed_form=sweep.method == 'closed_form')}."

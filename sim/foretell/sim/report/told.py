@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from foretell.sim.forecasting import Forecast
 from foretell.sim.intervals import Estimate
+from foretell.sim.metrics import REJECTED
 from foretell.sim.quantities import show_number, show_seconds
-from foretell.sim.report.words import chance, percent
+from foretell.sim.report.words import chance, of_runs, percent
 
 if TYPE_CHECKING:
     from foretell.sim.client import Client
@@ -72,13 +73,24 @@ FIGURES: list[tuple[str, str, Show, str]] = [  # key, label, number, unit
 
 def headline(forecast: Told) -> str:
     """The answer in a line: whether the objectives are met, and how surely; without any, the main figures."""
+    rejected, text = refused(forecast), _headline(forecast)
+    return f"{text}; {rejected:.3g} % of requests are rejected" if rejected else text
+
+
+def refused(forecast: Told) -> float:
+    """Requests of the first run that can never be served, in per cent."""
+    return 100 * float((forecast.run.status == REJECTED).mean()) if isinstance(forecast, Forecast) else 0.0
+
+
+def _headline(forecast: Told) -> str:
     if not forecast.verdicts:
         if "accuracy" in forecast.summary:
             right, late = (forecast.summary[key].value for key in ("accuracy", "e2e_p99_s"))
             return f"{percent(right)} of answers right; p99: {show_seconds(late)} a query"
         point = "p99" if "ttft_p99_s" in forecast.summary else "mean"  # of closed loops means are known only
         ttft, tpot = (forecast.summary[f"{m}_{point}_s"].value for m in ("ttft", "tpot"))
-        return f"{point}: first token {show_seconds(ttft)}, {show_seconds(tpot)} a token"
+        each = "" if math.isnan(tpot) else f", {show_seconds(tpot)} a token"  # of answers of one token: none
+        return f"{point}: first token {show_seconds(ttft)}{each}"
     chances = [v.probability for v in forecast.verdicts if not math.isnan(v.probability)]
     sure = f" (least certain: {chance(min(chances))})" if chances else ""
     if forecast.met:
@@ -103,7 +115,7 @@ def subject(forecast: Told) -> str:
     task = forecast.scenario.workload.task
     load = "requests" if task is None else f"queries of {task}"
     if isinstance(forecast, Forecast):
-        load = f"{len(forecast.trace):,} {load}{_rate(forecast)}"
+        load = f"{_counted(len(forecast.trace), load)}{_rate(forecast)}"
     else:
         flying = forecast.scenario.workload.concurrency
         load += f", at most {flying} in flight," if flying is not None and task is None else ""
@@ -113,6 +125,13 @@ def subject(forecast: Told) -> str:
     if task is not None:
         what = f"{forecast.scenario.strategy['name']} with {what}"
     return f"{what}{where}, {fleet}; {load}"
+
+
+def _counted(count: int, things: str) -> str:
+    things = (
+        things if count != 1 else {"requests": "request"}.get(things, things.replace("queries", "query", 1))
+    )
+    return f"{count:,} {things}"
 
 
 def _rate(forecast: Forecast) -> str:
@@ -138,7 +157,7 @@ def about(forecast: Told) -> str:
     if not isinstance(forecast, Forecast):
         return _side(None)
     n = forecast.scenario.replications
-    below = f"Beside or below a figure: where one run lands in 9 of 10 cases, from {n} replications. "
+    below = f"Beside or below a figure: {of_runs(n)}. "
     return (below if n > 1 else "") + _side(forecast.scenario.client)
 
 

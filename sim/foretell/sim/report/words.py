@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
-from foretell.sim.intervals import Estimate
+from foretell.sim.intervals import FEW, Estimate
 from foretell.sim.quantities import show_number, show_seconds, show_seconds_between
 
 if TYPE_CHECKING:
@@ -114,7 +114,9 @@ def shown(unit: str, value: float) -> str:
 
 def percent(value: float) -> str:
     """Show a share in per cent."""
-    return f"{value * 100:.3g} %" if math.isfinite(value) else "–"
+    if not math.isfinite(value):
+        return "–"
+    return f"{value * 100:,.0f} %" if abs(value) >= 9.995 else f"{value * 100:.3g} %"
 
 
 def chance(probability: float) -> str:
@@ -124,6 +126,25 @@ def chance(probability: float) -> str:
     if probability >= 0.995:
         return "> 99 %"
     return "< 1 %" if probability < 0.005 else f"{probability:.0%}".replace("%", " %")
+
+
+def of_runs(n: int) -> str:
+    """What an interval from n replications is, as an answer to "where does one run land"."""
+    if n < FEW:
+        return f"from the lowest to the highest of {n} runs"
+    return f"where one run lands in 9 of 10 cases, from {n} replications"
+
+
+def of_draws(n: int) -> str:
+    """What an interval of a closed form from n draws is."""
+    if n < FEW:
+        return f"from the lowest to the highest of {n} draws of the models' own errors"
+    return f"9 of 10 draws of the models' own errors, from {n}"
+
+
+def ranges(n: int, *, closed_form: bool) -> str:
+    """What stands beside or below a figure."""
+    return of_draws(n) if closed_form else of_runs(n)
 
 
 def between(figure: str, found: Estimate) -> str:
