@@ -220,3 +220,58 @@ def test_simulations_are_bounded() -> None:
     )
     with pytest.raises(ValueError, match=r"workload\.duration_s"):
         check_work(Scenario.from_dict(endless))
+
+
+def test_a_trace_is_counted_before_it_is_simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from foretell.sim.ui import questions
+
+    monkeypatch.setattr(questions, "MOST_REQUESTS", 100)
+    monkeypatch.setattr(questions, "MOST_SIMULATED", 500)
+    trace = tmp_path / "long.csv"
+    rows = "".join(f"{i},100,50\n" for i in range(120))
+    trace.write_text(f"arrival_s,prompt_tokens,output_tokens\n{rows}", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"workload\.trace: 120 requests; .* set workload\.head"):
+        check_work(Scenario.from_dict(changed(workload={"trace": str(trace)})))
+    cut = changed(workload={"trace": str(trace), "head": 80})
+    check_work(Scenario.from_dict(cut | {"replications": 6}))
+    with pytest.raises(ValueError, match="replications: 8 of 80 requests each"):
+        check_work(Scenario.from_dict(cut | {"replications": 8}))
+
+
+def test_a_trace_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from foretell.sim import workload
+    from foretell.traces import read_trace
+
+    read = []
+
+    def counted(path: str, format: str | None) -> Any:
+        read.append(path)
+        return read_trace(path, format)
+
+    monkeypatch.setattr(workload, "read_trace", counted)
+    trace = tmp_path / "requests.csv"
+    text = "arrival_s,prompt_tokens,output_tokens\n0,100,50\n1,100,50\n"
+    trace.write_text(text, encoding="utf-8")
+    spec = Scenario.from_dict(changed(workload={"trace": str(trace)})).workload
+    found = [workload.fixed_trace(spec) for _ in range(3)]
+    assert [len(one) for one in found if one is not None] == [2, 2, 2]
+    assert len(read) == 1
+    trace.write_text(text + "2,100,50\n", encoding="utf-8")
+    again = workload.fixed_trace(spec)
+    assert again is not None
+    assert len(again) == 3
+
+
+def test_a_trace_beyond_measure_is_refused_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from foretell.sim.ui import uploads
+
+    monkeypatch.setattr(uploads, "TRACE_ROWS", 10)
+    for rows, good in ((10, True), (11, False), (50, False)):
+        trace = tmp_path / f"{rows}.csv"
+        lines = "".join(f"{i},100,50\n" for i in range(rows))
+        trace.write_text(f"arrival_s,prompt_tokens,output_tokens\n{lines}", encoding="utf-8")
+        if good:
+            assert json.loads(WORK["trace"](path=trace))["requests"] == rows
+        else:
+            with pytest.raises(ValueError, match="at most 1,000,000 requests; give only its first"):
+                WORK["trace"](path=trace)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +25,11 @@ def fixed_trace(workload: Workload) -> Trace | None:
     """
     if workload.trace is None:
         return None
-    trace = read_trace(workload.trace, workload.format)
+    stamp = None
+    with suppress(OSError, ValueError):  # the reader says what is wrong with the file
+        stat = Path(workload.trace).stat()
+        stamp = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    trace = _read(workload.trace, workload.format, stamp)
     if workload.start_s is not None or workload.end_s is not None:
         end = math.inf if workload.end_s is None else workload.end_s
         trace = from_zero(between(trace, workload.start_s or 0.0, end))
@@ -31,6 +38,12 @@ def fixed_trace(workload: Workload) -> Trace | None:
     if not len(trace):
         raise ValueError(f"{workload.trace}: no requests between start_s and end_s")
     return _finished(trace, workload)
+
+
+@lru_cache(maxsize=2)
+def _read(path: str, format: str | None, stamp: tuple[int, ...] | None) -> Trace:
+    """A file as it was at its stamp; kept, for it is asked about again and again and takes seconds."""
+    return read_trace(path, format)
 
 
 def drawn_trace(workload: Workload, seed: np.random.SeedSequence) -> Trace:

@@ -54,7 +54,7 @@ def answer(scenario: Scenario, handed: Handed, intervals: bool) -> dict[str, Any
 
 
 def of_one_kind(scenario: Scenario) -> bool:
-    """Whether all engines are alike; others, as of disaggregation or of a fleet, take longer to answer for."""
+    """Whether all engines are alike; others, as of disaggregation, take about twice as long."""
     return sum(len(pool.groups) for pool in scenario.pools.values()) == 1
 
 

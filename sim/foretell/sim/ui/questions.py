@@ -23,7 +23,9 @@ MOST_TEXT = 2_000
 MOST_ENGINES = 20_000
 MOST_REPLICATIONS = 64
 MOST_REQUESTS = 500_000
-"""Of a simulation that the page may ask for."""
+"""Of a run of a simulation that the page may ask for."""
+MOST_SIMULATED = 8 * MOST_REQUESTS
+"""Of all its runs."""
 _MOST = 1e15
 _UPLOAD = "upload:"
 SECTIONS_ASIDE = ("compare", "sweep", "plan")
@@ -215,14 +217,18 @@ def check_work(scenario: Scenario) -> None:
     """Refuse a simulation that would not end.
 
     Raises:
-        ValueError: as `check_scale`, or too many requests; one line.
+        ValueError: as `check_scale`, too many requests, or the trace is none; one line.
 
     """
+    from foretell.sim.workload import fixed_trace
+
     check_scale(scenario)
     workload = scenario.workload
     count = float(workload.num_requests or 0)
     name = "num_requests"
-    if workload.duration_s is not None and workload.arrivals is not None:
+    if (trace := fixed_trace(workload)) is not None:  # read once: the simulation has it from the cache
+        count, name = float(len(trace)), "trace"
+    elif workload.duration_s is not None and workload.arrivals is not None:
         from foretell.traces.spec import arrivals_from_spec
 
         process = arrivals_from_spec(workload.arrivals)
@@ -230,7 +236,12 @@ def check_work(scenario: Scenario) -> None:
     if count > MOST_REQUESTS:
         raise ValueError(
             f"workload.{name}: {count:,.0f} requests; the page simulates up to {MOST_REQUESTS:,}: "
-            "use foretell forecast for more"
+            f"{'set workload.head, or ' if name == 'trace' else ''}use foretell forecast for more"
+        )
+    if count * scenario.replications > MOST_SIMULATED:
+        raise ValueError(
+            f"replications: {scenario.replications} of {count:,.0f} requests each; the page simulates up to "
+            f"{MOST_SIMULATED:,} in all: use foretell forecast for more"
         )
 
 

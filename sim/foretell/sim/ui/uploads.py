@@ -6,12 +6,16 @@ import re
 import secrets
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 TRACE_BYTES = 200 * 2**20
 """Of one trace at most."""
+TRACE_ROWS = 1_000_000
+"""Of one trace at most: every answer goes through all of them."""
 BODY_BYTES = 2**20
 """Of a question at most."""
 KEPT = 8
@@ -78,11 +82,14 @@ def _plain(name: str) -> str:
     return kept[-80:].lstrip(".-") or "trace"
 
 
+_TOO_LONG = f"a trace of the page has at most {TRACE_ROWS:,} requests; give only its first"
+
+
 def about_trace(path: Path) -> dict[str, Any]:
     """What is told of a trace.
 
     Raises:
-        ValueError: it is none; one line with line and column.
+        ValueError: it is none, with line and column, or too long; one line.
 
     """
     import numpy as np
@@ -91,9 +98,17 @@ def about_trace(path: Path) -> dict[str, Any]:
     from foretell.sim.ui.trace_chart import arrivals_chart
     from foretell.traces import read_trace
     from foretell.traces.readers import detect_format
+    from foretell.traces.textfile import open_text
 
     kind = detect_format(path)
+    lines = 0
+    with suppress(OSError, EOFError, UnicodeDecodeError), open_text(path) as file:  # the reader says where
+        lines = sum(1 for _ in islice(file, TRACE_ROWS + 2))
+    if lines > TRACE_ROWS + 1:  # a header more
+        raise ValueError(_TOO_LONG)
     trace = read_trace(path)
+    if len(trace) > TRACE_ROWS:
+        raise ValueError(_TOO_LONG)
     if not len(trace):
         raise ValueError(f"{path}: no requests in it")
     span = float(np.ptp(trace.arrival_s))
