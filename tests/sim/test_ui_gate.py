@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import pytest
 
 from foretell.sim.ui.app import Desk
+from foretell.sim.ui.gate import Gate
 from foretell.sim.ui.uploads import BODY_BYTES
-from foretell.sim.ui.workers import Workers
+from foretell.sim.ui.workers import EndingError, TooLongError, Workers
 from ui_client import CHAT, HERE, served
 
 
@@ -51,6 +53,27 @@ def test_other_origins_change_nothing(client: Any, method: str, path: str, origi
     if origin is not None:
         request.headers["origin"] = origin
     assert client.send(request).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("site", "mode", "status"),
+    [
+        ("same-origin", "cors", 200),
+        ("none", "navigate", 200),
+        ("cross-site", "navigate", 200),  # a link to the page
+        ("cross-site", "no-cors", 403),  # <script src=...>
+        ("same-site", "cors", 403),  # another port of this machine
+        ("cross-site", None, 403),
+        (None, None, 200),  # curl
+    ],
+)
+def test_other_sites_get_nothing_but_links(
+    client: Any, site: str | None, mode: str | None, status: int
+) -> None:
+    given = {"sec-fetch-site": site, "sec-fetch-mode": mode}
+    headers = {name: value for name, value in given.items() if value is not None}
+    for path in ("/", "/choices", "/static/ui.js"):
+        assert client.get(path, headers=headers).status_code == status
 
 
 def test_a_host_that_is_named_comes_in() -> None:
@@ -155,3 +178,56 @@ def test_there_is_nothing_elsewhere(client: Any) -> None:
         ("GET", "//"),
     ):
         assert client.request(method, f"{HERE}{path}").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/answer", "/frontier", "/read", "/vllm", "/trace"])
+def test_what_takes_too_long_offers_a_simulation_of_questions_only(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*given: Any) -> str:
+        raise TooLongError
+
+    monkeypatch.setattr(Workers, "ask", slow)
+    with served(Desk(workers=Workers(0))) as client:
+        reply = client.post(path, json={"scenario": dict(CHAT)})
+    assert reply.status_code == 503
+    asks = path in ("/answer", "/frontier")
+    assert (reply.json()["simulate"], "simulate" in reply.json()["error"]) == (asks, asks)
+
+
+def test_a_question_to_a_server_that_is_ending_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(*given: Any) -> str:
+        raise EndingError
+
+    monkeypatch.setattr(Workers, "ask", ended)
+    with served(Desk(workers=Workers(0))) as client:
+        reply = client.post("/answer", json={"scenario": dict(CHAT)})
+    told = {"error": "the server is ending", "field": None, "simulate": False}
+    assert (reply.status_code, reply.json()) == (503, told)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_is_cut_off_by_the_end_is_told_so(begun: bool) -> None:
+    """uvicorn cancels what runs when it ends."""
+    sent: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if begun:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        await asyncio.sleep(60)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def cut_off() -> None:
+        scope = {"type": "http", "method": "GET", "headers": [(b"host", b"127.0.0.1")]}
+        task = asyncio.create_task(Gate(app)(scope, None, send))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled() == begun
+
+    asyncio.run(cut_off())
+    assert sent[0]["status"] == (200 if begun else 503)
+    if not begun:
+        assert json.loads(sent[1]["body"])["error"] == "the server is ending"

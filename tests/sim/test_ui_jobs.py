@@ -18,7 +18,7 @@ from foretell.sim.ui.app import Desk
 from foretell.sim.ui.jobs import Jobs
 from foretell.sim.ui.questions import Handed
 from foretell.sim.ui.work import RefusedError
-from foretell.sim.ui.workers import SupersededError, TooLongError, Workers
+from foretell.sim.ui.workers import EndingError, SupersededError, TooLongError, Workers
 from ui_client import CHAT, changed, served
 
 QUICK = changed(workload__num_requests=60, replications=2)
@@ -231,6 +231,27 @@ def test_a_newer_question_of_the_page_makes_an_older_one_void(pool: Workers) -> 
     assert pool.ask("wait", {"seconds": 0.02}, "page") == "0.02"
     old.join()
     assert isinstance(outcome[0], SupersededError)
+
+
+def test_questions_are_told_that_the_server_is_ending(pool: Workers) -> None:
+    """Those that are worked at, those that wait for a worker, and those that come after."""
+    outcome: list[object] = []
+
+    def ask() -> None:
+        try:
+            outcome.append(pool.ask("wait", {"seconds": 2.9}))
+        except Exception as error:
+            outcome.append(error)
+
+    asking = [threading.Thread(target=ask) for _ in range(4)]
+    for one in asking:
+        one.start()
+    time.sleep(0.5)
+    pool.stop()
+    for one in asking:
+        one.join(5)
+    ask()
+    assert [type(one) for one in outcome] == [EndingError] * 5
 
 
 def test_a_question_that_needs_too_much_memory_is_refused(pool: Workers) -> None:

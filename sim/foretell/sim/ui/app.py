@@ -18,12 +18,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from foretell.sim.ui.gate import REPORT_POLICY, Gate
+from foretell.sim.ui.gate import ENDING, REPORT_POLICY, Gate
 from foretell.sim.ui.jobs import Job, Jobs
 from foretell.sim.ui.questions import Handed
 from foretell.sim.ui.uploads import BODY_BYTES, TRACE_BYTES, Uploads
 from foretell.sim.ui.work import RefusedError
-from foretell.sim.ui.workers import SupersededError, TooLongError, Workers
+from foretell.sim.ui.workers import EndingError, SupersededError, TooLongError, Workers
 
 _REPORT_STYLES = ("colours.css", "page.css", "chart.css")
 _SERVED = (".js", ".css", ".svg")
@@ -144,6 +144,7 @@ def application(desk: Desk, hosts: tuple[str, ...] = ()) -> Any:
             RefusedError: _refused,
             SupersededError: _superseded,
             TooLongError: _too_long,
+            EndingError: _ending,
             StatusError: _status,
             404: _not_found,
             405: _not_found,
@@ -254,8 +255,15 @@ def _superseded(_: Request, error: Any) -> Response:
     return _error(409, "a newer question of the same page came in between")
 
 
-def _too_long(_: Request, error: Any) -> Response:
-    return _error(503, "this takes too long to answer at once; ask for less, or simulate it", simulate=True)
+def _too_long(request: Request, error: Any) -> Response:
+    if request.url.path in ("/answer", "/frontier"):
+        told = "this takes too long to answer at once; ask for less, or simulate it"
+        return _error(503, told, simulate=True)
+    return _error(503, "this takes too long; give less of it")
+
+
+def _ending(_: Request, error: Any) -> Response:
+    return _error(503, ENDING)
 
 
 def _status(_: Request, error: Any) -> Response:

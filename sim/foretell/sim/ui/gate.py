@@ -6,12 +6,14 @@ A page of another site can make a browser send requests to loopback, also under 
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+ENDING = "the server is ending"
 _ANY = ("0.0.0.0", "::")
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; "
@@ -48,14 +50,22 @@ class Gate:
                 await self.app(scope, receive, send)
             return
         why = self.refusal(scope)
-        if why is None:
-            await self.app(scope, receive, _with_headers(send))
+        if why is not None:
+            await _told(_with_headers(send), 403, why)
             return
-        body = json.dumps({"error": why, "field": None, "simulate": False}).encode()
-        head = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        with_headers = _with_headers(send)
-        await with_headers({"type": "http.response.start", "status": 403, "headers": head})
-        await with_headers({"type": "http.response.body", "body": body})
+        begun = False
+
+        async def sent(message: Any) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, _with_headers(sent))
+        except asyncio.CancelledError:  # how uvicorn ends what runs
+            if begun:
+                raise
+            await _told(_with_headers(send), 503, ENDING)
 
     def refusal(self, scope: Any) -> str | None:
         """Why a request stays out; None where it may come in."""
@@ -66,7 +76,7 @@ class Gate:
         if len(hosts) != 1 or not self._ours(hosts[0]):
             return "host: this server answers only to its own name"
         if scope["method"] in ("GET", "HEAD"):
-            return None
+            return _refusal_of_site(told)
         origins = told.get(b"origin", [])
         if len(origins) != 1 or origins[0].lower().partition("://")[2] != hosts[0].lower():
             return "origin: only this server's own page may ask this"
@@ -84,6 +94,22 @@ class Gate:
         except ValueError:
             return False
         return True
+
+
+def _refusal_of_site(told: Mapping[bytes, list[str]]) -> str | None:
+    """Why another site may not have this by GET; None for links, ourselves, and who does not say (curl)."""
+    sites, modes = told.get(b"sec-fetch-site", []), told.get(b"sec-fetch-mode", [])
+    if {site.lower() for site in sites} <= {"same-origin", "none"} or modes == ["navigate"]:
+        return None
+    return "sec-fetch-site: only this server's own page may ask this"
+
+
+async def _told(send: Any, status: int, why: str) -> None:
+    """Answer with an error."""
+    body = json.dumps({"error": why, "field": None, "simulate": False}).encode()
+    head = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": head})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _with_headers(send: Any) -> Any:

@@ -34,6 +34,10 @@ class TooLongError(Exception):
     """No answer came within the time that a question has."""
 
 
+class EndingError(Exception):
+    """The server is ending."""
+
+
 def context() -> Any:
     """How processes are started: from one that has imported what they need, where there is such a thing."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
@@ -198,6 +202,7 @@ class Workers:
         """End them all at once."""
         with self._free:
             self._stopped = True
+            self._free.notify_all()
         for worker in self._all:
             worker.end()
 
@@ -211,7 +216,7 @@ class Workers:
 
         Raises:
             RefusedError: bad input, in one line.
-            SupersededError, TooLongError: see there.
+            SupersededError, TooLongError, EndingError: see there.
 
         """
         with self._free:
@@ -233,6 +238,10 @@ class Workers:
         worker = self._taken(void)
         try:
             return worker.ask(kind, given, void, self.patience_s)
+        except Exception:
+            if self._stopped:  # whatever broke, that is why
+                raise EndingError from None
+            raise
         finally:
             self._give_back(worker)
 
@@ -240,6 +249,8 @@ class Workers:
         until = time.monotonic() + self.patience_s
         with self._free:
             while not void():
+                if self._stopped:
+                    raise EndingError
                 if self._idle:
                     return self._idle.pop()
                 if not self._free.wait(min(0.5, until - time.monotonic())) and time.monotonic() > until:
