@@ -157,10 +157,17 @@ def report(file: Path) -> None:
 
 
 def ui(file: Path) -> None:
-    """A screenshot of the what-if page."""
+    """A screenshot of the what-if page, by the shipped curves as all else on the pages."""
+    from foretell.sim import Scenario
+    from foretell.sim.report.settings import as_yaml
+
     screenshots = importlib.import_module("screenshots")
-    with screenshots.what_if_page() as address:
-        screenshots.screenshot(address, file, *SIZE)
+    asked = Scenario.load(ROOT / "examples" / "chat.yaml").replace(**{"pools.chat.operator_times": "curves"})
+    with tempfile.TemporaryDirectory() as folder:
+        scenario = Path(folder) / "chat.yaml"
+        scenario.write_text(as_yaml(asked), encoding="utf-8")
+        with screenshots.what_if_page(scenario) as address:
+            screenshots.screenshot(address, file, *SIZE)
 
 
 SIZE = (1280, 860)

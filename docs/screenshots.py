@@ -15,9 +15,10 @@ _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
 @contextmanager
-def what_if_page() -> Iterator[str]:
-    """The address of a `foretell ui` that runs meanwhile."""
-    command = [sys.executable, "-m", "foretell.sim", "ui", "--port", "0", "--no-browser"]
+def what_if_page(scenario: Path | None = None) -> Iterator[str]:
+    """The address of a `foretell ui` that runs meanwhile, and starts with a scenario if one is given."""
+    given = [str(scenario)] if scenario else []
+    command = [sys.executable, "-m", "foretell.sim", "ui", *given, "--port", "0", "--no-browser"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         found = re.search(r"http://\S+?:\d+", line := process.stdout.readline())
