@@ -154,6 +154,8 @@ def _coefficients() -> dict[str, Any]:
 def power_model(accelerator: Accelerator) -> PowerModel:
     """Build the power model of an accelerator; an unpublished idle power is IDLE_FRACTION of the maximum.
 
+    Source: the curve is ours, fitted to ml-energy's measured runs (docs/energy.md).
+
     Raises:
         ValueError: the accelerator's maximum power is unknown.
 

@@ -155,9 +155,10 @@ def kv_capacity(
 
     Runtime and activations are those of vLLM's start-up profiling at `engine_version` (`engine` in its
     place gives other constants): see `engine_memory`. CUDA graphs take nothing with `enforce_eager`.
-    docs/energy.md has the errors against logged runs. A
-    hybrid of attention and constant states shares one pool, whose padding is left out. Prefer the number in
-    the server's log.
+    A hybrid of attention and constant states shares one pool, whose padding is left out. Prefer the number
+    in the server's log.
+
+    Source: the form is vLLM's start-up profiling; constants fitted to 36 logged starts (docs/energy.md).
 
     Raises:
         ValueError: a setting out of range, a plan that cannot work, or a model that does not fit: by how

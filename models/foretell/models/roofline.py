@@ -330,6 +330,9 @@ def roofline_cost(
 ) -> RooflineCost:
     """Build a `RooflineCost` with the bundled efficiencies of the accelerator.
 
+    Source: Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009, operator by operator
+    (docs/cost_model.md); the efficiencies are fitted.
+
     Raises:
         ValueError: as `RooflineCost`.
 
