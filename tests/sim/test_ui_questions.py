@@ -211,6 +211,41 @@ def test_yaml_that_unfolds_is_refused() -> None:
     assert time.process_time() - began < 2
 
 
+def chained(levels: int) -> str:
+    return "".join(f"m{i}: &m{i} {{<<: *m{i - 1}, k{i}: 1}}\n" for i in range(1, levels))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (
+            "".join(f"m{i}: &m{i} {{<<: [{', '.join([f'*m{i - 1}'] * 9)}]}}\n" for i in range(1, 12)),
+            "merges one table",
+        ),
+        ("m1: &m1 {<<: *m0, <<: *m0}\n", "merges one table"),
+        (chained(4_000), "<< unfolds into more than 5,000 values"),
+        (f"a: {'x' * 200_000}\n", "characters; the page reads up to 200,000"),
+    ],
+)
+def test_yaml_that_merges_into_far_more_is_refused(text: str, why: str) -> None:
+    began = time.process_time()
+    with pytest.raises(RefusedError, match=why) as told:
+        Workers(0).ask("read", {"yaml": f"m0: &m0 {{a: 1}}\n{text}", "handed": NOTHING})
+    assert "\n" not in told.value.message
+    assert time.process_time() - began < 5
+
+
+def test_yaml_may_merge_a_table() -> None:
+    text = """
+workload: {arrivals: {process: poisson, rate_per_s: 2}, lengths: sharegpt, num_requests: 100}
+pools:
+  chat: &chat {model: llama-3.1-8b, hardware: h100-sxm}
+strategy: {name: single}
+plan: {again: {<<: *chat, hardware: h200}}
+"""
+    assert json.loads(Workers(0).ask("read", {"yaml": text, "handed": NOTHING}))["dropped"] == ["plan"]
+
+
 def test_simulations_are_bounded() -> None:
     check_work(Scenario.from_dict(CHAT))
     with pytest.raises(ValueError, match=r"workload\.num_requests: 1,000,000,000,000 requests"):
