@@ -138,6 +138,12 @@ def test_refusals_name_the_field(client: Any) -> None:
         (changed(pools__chat__colour="red"), "pools.chat.colour"),
         (changed(objectives={"ttft_p90": "1"}), "objectives.ttft_p90"),
         (changed(workload__arrivals={"process": "sometimes"}), "workload.arrivals.process"),
+        (changed(strategy={"name": {}}), "strategy.name"),
+        (changed(strategy={"name": []}), "strategy.name"),
+        (changed(pools__chat__replicas=True), "pools.chat.replicas"),
+        (changed(pools__chat__replicas=[{"count": True}]), "pools.chat.replicas.0.count"),
+        (changed(pools__chat__engine={"max_num_seqs": True}), "pools.chat.engine.max_num_seqs"),
+        (changed(replications=True), "replications"),
     ):
         reply = client.post("/answer", json={"scenario": scenario})
         assert reply.status_code == 422

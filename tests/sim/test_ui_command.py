@@ -123,6 +123,16 @@ def test_any_other_address_is_warned_about() -> None:
     found = run("--host", "no.such.host.invalid")
     assert found.returncode == 2
     assert found.stderr.startswith("foretell: error: --host no.such.host.invalid: ")
+    found = run("--host", "192.0.2.1", "--port", "0")  # of documentation: nobody's
+    assert (found.returncode, "--port" in found.stderr) == (2, False)
+    assert found.stderr == "foretell: error: --host 192.0.2.1: no address of this machine\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is to be set up first")
+def test_any_address_of_loopback_is_promised() -> None:
+    with running("--host", "127.0.0.2", "--port", "0") as (_, line, url):
+        assert PROMISE in line
+        assert httpx.get(url, timeout=30).status_code == 200
 
 
 def test_a_scenario_is_handed_over_by_name(tmp_path: Path) -> None:

@@ -32,7 +32,9 @@ def test_other_names_stay_out(client: Any, host: str) -> None:
         assert reply.json()["error"]
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:8731", "localhost:8731", "LOCALHOST", "[::1]:8731", "127.0.0.1"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:8731", "localhost:8731", "LOCALHOST", "[::1]:8731", "127.0.0.1", "127.0.0.2:1"]
+)
 def test_loopback_by_any_name_comes_in(client: Any, host: str) -> None:
     assert client.get("/", headers={"host": host}).status_code == 200
     reply = client.post(

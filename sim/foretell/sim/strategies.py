@@ -163,6 +163,8 @@ def _program(values: Mapping[str, Any], pools: Collection[str]) -> Chosen:
 def _hint(name: object) -> str:
     from foretell.sim.programs.catalogue import PROGRAMS
 
+    if not isinstance(name, str):
+        return f"known: {', '.join(STRATEGIES)}"
     if name in PROGRAMS or ":" in str(name):
         return "it is a program: give workload.task, which says what is asked and how often answers are right"
     near = difflib.get_close_matches(str(name), [*STRATEGIES, *PROGRAMS], n=1, cutoff=0.5)

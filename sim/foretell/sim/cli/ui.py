@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import socket
 import sys
 import threading
@@ -14,7 +15,6 @@ from typing import Any
 import click
 
 PORT = 8731
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @click.command("ui")
@@ -74,9 +74,16 @@ def _desk(path: Path) -> Any:
 
 def _names(host: str) -> tuple[str, ...]:
     """Names besides loopback's by which the server may be called."""
-    if host in LOOPBACK:
+    if _is_loopback(host):
         return ()
     return (host, *((socket.gethostname(), socket.getfqdn()) if host in ("0.0.0.0", "::") else ()))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -98,6 +105,8 @@ def _listening(host: str, port: int) -> socket.socket:
         made.listen(128)
     except OSError as error:
         made.close()
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise ValueError(f"--host {host}: no address of this machine") from None
         why = (
             "is in use; name another by --port, or --port 0 for any"
             if error.errno == errno.EADDRINUSE
@@ -113,7 +122,7 @@ def _url(host: str, port: int) -> str:
 
 
 def _promise(host: str) -> str:
-    if host in LOOPBACK:
+    if _is_loopback(host):
         return "Only this machine can reach it; it reads no file but those you hand to it"
     return (
         f"Warning: whoever reaches {host} can use it, without a password, and sees the scenario and the "

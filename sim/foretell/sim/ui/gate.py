@@ -12,7 +12,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ENDING = "the server is ending"
 _ANY = ("0.0.0.0", "::")
 _POLICY = (
@@ -85,15 +84,13 @@ class Gate:
     def _ours(self, host: str) -> bool:
         name = host.lower()
         name = name[1 : name.find("]")] if name.startswith("[") else name.partition(":")[0]
-        if name in LOOPBACK or name in self.hosts:
+        if name == "localhost" or name in self.hosts:
             return True
-        if not set(self.hosts) & set(_ANY):
-            return False
         try:  # an address is no name that another site could point here
-            ipaddress.ip_address(name)
+            address = ipaddress.ip_address(name)
         except ValueError:
             return False
-        return True
+        return address.is_loopback or bool(set(self.hosts) & set(_ANY))
 
 
 def _refusal_of_site(told: Mapping[bytes, list[str]]) -> str | None:

@@ -10,7 +10,8 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,35 @@ def plain(values: object, handed: Handed) -> dict[str, Any]:
         why = None if text in handed.texts else _refusal(path, text)
         if why is not None and not (path[-1] == "trace" and text.startswith(_UPLOAD)):
             raise ValueError(f"{'.'.join(path)}: {why}")
+    for section in ("workload", "pools", "replications", "seed"):
+        if section in kept:
+            _check_numbers(kept[section], (section,))
     return _single(_with_uploads(kept, handed), dropped=len(kept) < len(values))
+
+
+def _check_numbers(value: object, path: tuple[str, ...]) -> None:
+    """Refuse true and false where a number belongs: pydantic takes them for 1 and 0."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            _check_numbers(each, (*path, str(key)))
+    elif isinstance(value, list | tuple):
+        for index, each in enumerate(value):
+            _check_numbers(each, (*path, str(index)))
+    elif isinstance(value, bool) and path[-1] in _numbers():
+        raise ValueError(f"{'.'.join(path)}: {str(value).lower()} is not a number")
+
+
+@cache
+def _numbers() -> frozenset[str]:
+    """Fields that hold numbers."""
+    from foretell.sim.presets import EngineSettings
+    from foretell.sim.scenario import Pool, ReplicaGroup, Workload
+
+    specs = (Scenario, Workload, Pool, ReplicaGroup, EngineSettings)
+    kinds = {f.name: str(f.type) for spec in specs for f in fields(spec)}
+    return frozenset(
+        name for name, kind in kinds.items() if ("int" in kind or "float" in kind) and "bool" not in kind
+    )
 
 
 def _texts(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
