@@ -114,6 +114,21 @@ def test_an_overload_is_said_first(client: Any) -> None:
     assert figures["load"]["value"] > 1
 
 
+def test_a_closed_loop_is_answered_by_means(client: Any) -> None:
+    told = answer(client, changed(workload__concurrency=16, workload__arrivals=None, objectives={}))
+    assert told["headline"].lower().startswith("mean")
+    assert "latency" not in told["charts"]
+    assert "step_time" in told["charts"]
+    names = {one["name"] for one in told["figures"]}
+    assert {"ttft_mean_s", "tpot_mean_s", "e2e_mean_s"} <= names
+    assert "ttft_p99_s" not in names
+    reply = client.post(
+        "/frontier", json={"scenario": changed(workload__concurrency=16, workload__arrivals=None)}
+    )
+    assert (reply.status_code, reply.json()["field"]) == (422, "workload.concurrency")
+    assert "one load only" in reply.json()["error"]
+
+
 def test_what_has_no_closed_form_offers_a_simulation(client: Any) -> None:
     task = changed(workload={"task": "aime24", "arrivals": {"process": "poisson", "rate_per_s": 0.01}})
     task |= {"pools": {"solver": {"model": "qwen3-8b", "hardware": "h100-sxm"}}, "objectives": {}}

@@ -98,6 +98,26 @@ def test_a_simulation_that_nobody_waits_for_is_ended(monkeypatch: pytest.MonkeyP
     until(lambda: job.state == "cancelled" and gone(job.process.pid))
 
 
+def test_a_simulation_is_ended_once_however_many_end_it() -> None:
+    many = Jobs()
+    job = many.begin(LONG, Handed())
+    assert job is not None
+    job.readers = 1
+    ends = [
+        threading.Thread(target=job.end, args=(state,)) for state in ("cancelled", "failed", "cancelled") * 3
+    ]
+    for one in ends:
+        one.start()
+    for one in ends:
+        one.join(20)
+        assert gone(job.process.pid)  # none comes back before it is ended
+    state = job.state
+    assert state in ("cancelled", "failed")
+    job.end("done")
+    assert job.state == state
+    until(lambda: job.way.closed)
+
+
 def test_bad_simulations_are_refused_in_a_line() -> None:
     with served() as client:
         reply = client.post("/simulate", json={"scenario": changed(pools__chat__model="x")})

@@ -58,9 +58,20 @@ class Job:
     readers: int = 0
     seen_s: float = field(default_factory=time.monotonic)
     _began_s: float = field(default_factory=time.monotonic)
+    _ending: Any = field(default_factory=threading.Lock)
 
     def follow(self) -> None:
-        """Read what the process tells until it ends; what a thread of its own does."""
+        """Read what the process tells until it ends; what a thread of its own does.
+
+        Nobody else closes the way: another file could get its number while it is read.
+        """
+        try:
+            self._follow()
+        finally:
+            with contextlib.suppress(OSError):
+                self.way.close()
+
+    def _follow(self) -> None:
         with contextlib.suppress(EOFError, OSError):
             while self.state == "running":
                 self.seconds = time.monotonic() - self._began_s
@@ -74,10 +85,8 @@ class Job:
                     if self.readers:
                         self.seen_s = time.monotonic()
         if self.state == "running":  # it ended without a word
-            self.error = RefusedError(
-                "the simulation ended without an answer; it may need more memory than there is"
-            )
-            self.end("failed")
+            why = "the simulation ended without an answer; it may need more memory than there is"
+            self.end("failed", RefusedError(why))
 
     def _hear(self, what: str, told: Any) -> None:
         if what == "progress":
@@ -87,14 +96,17 @@ class Job:
             self.answer, self.report = told
             self.end("done")
         else:
-            self.error = told
-            self.end("failed")
+            self.end("failed", told)
 
-    def end(self, state: str) -> None:
-        """End its process, and all that it has started."""
-        if self.state != "running":
-            return
-        self.state = state
+    def end(self, state: str, error: RefusedError | None = None) -> None:
+        """End its process, and all that it has started; who comes second waits until it is ended."""
+        with self._ending:
+            if self.state == "running":
+                self.error = error
+                self.state = state
+                self._end(state)
+
+    def _end(self, state: str) -> None:
         if state == "cancelled":
             self.process.terminate()
         self.process.join(_GRACE_S)
@@ -103,8 +115,6 @@ class Job:
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.process.join()
-        with contextlib.suppress(OSError):
-            self.way.close()
 
 
 @dataclass(slots=True)
