@@ -24,12 +24,9 @@ from foretell.sim.vllm_line import read_serve_line
 
 PYTHONS = [path for path in os.environ.get("FORETELL_VLLM_PYTHON", "").split(os.pathsep) if path]
 NOT_OF_032 = {
-    "api-process-count",
     "calculate-kv-scales",
-    "chat-template-file",
     "device",
     "disable-log-requests",
-    "enable-in-reasoning",
     "guided-decoding-backend",
     "logits-processor-pattern",
     "lora-extra-vocab-size",
@@ -236,6 +233,13 @@ def test_flags_are_of_one_kind_each() -> None:
     assert {*POOL, *ENGINE, *IGNORED} >= SWITCHES
     assert set(SHORT.values()) <= {*POOL, *ENGINE, *IGNORED}
     assert set(POOL.values()) <= set(Pool.__dataclass_fields__)
+
+
+def test_what_bears_on_speed_and_is_not_modelled_is_told_so() -> None:
+    flags = "--max-num-scheduled-tokens 4096 --spec-method ngram --spec-tokens 3 --dcp-q-replicate"
+    line = read_serve_line(f"vllm serve Qwen/Qwen3-32B {flags}")
+    assert len(line.ignored) == 4
+    assert all("not modelled" in why for _, why in line.ignored)
 
 
 @pytest.mark.skipif(not PYTHONS, reason="FORETELL_VLLM_PYTHON names no interpreter that has vLLM")

@@ -65,7 +65,7 @@ _WHY: Mapping[str, str] = {  # reason → flags; a switch, which takes no value,
         "host port uds api-key served-model-name root-path uvicorn-log-level disable-uvicorn-access-log! "
         "allow-credentials! allowed-origins allowed-methods allowed-headers ssl-keyfile ssl-certfile "
         "ssl-ca-certs enable-ssl-refresh! ssl-cert-reqs middleware headless! api-server-count "
-        "api-process-count enable-request-id-headers! disable-fastapi-docs! h11-max-incomplete-event-size "
+        "enable-request-id-headers! disable-fastapi-docs! h11-max-incomplete-event-size "
         "h11-max-header-count log-config-file disable-log-requests! enable-log-requests! disable-log-stats! "
         "max-log-len enable-log-outputs! enable-log-deltas! log-error-stack! "
         "show-hidden-metrics-for-version otlp-traces-endpoint collect-detailed-traces kv-cache-metrics! "
@@ -79,7 +79,7 @@ _WHY: Mapping[str, str] = {  # reason → flags; a switch, which takes no value,
         "exclude-tools-when-tool-choice-none! tool-call-parser tool-parser-plugin tool-server "
         "reasoning-parser reasoning-parser-plugin reasoning-config generation-config "
         "override-generation-config return-tokens-as-token-ids! max-logprobs logprobs-mode "
-        "structured-outputs-config guided-decoding-backend logits-processors enable-in-reasoning! seed "
+        "structured-outputs-config guided-decoding-backend logits-processors seed "
         "lora-modules prompt-adapters io-processor-plugin pooler-config logits-processor-pattern"
     ),
     "says how the model is loaded": (
@@ -116,9 +116,10 @@ _WHY: Mapping[str, str] = {  # reason → flags; a switch, which takes no value,
         "mm-encoder-attn-backend mm-encoder-attn-dtype language-model-only! interleave-mm-strings! "
         "skip-mm-profiling! video-pruning-rate disable-chunked-mm-input! prefix-caching-hash-algo "
         "kv-events-config ec-transfer-config stream-interval enable-flashinfer-autotune! "
-        "weight-transfer-config offload-backend"
+        "weight-transfer-config offload-backend max-num-scheduled-tokens prefill-schedule-interval "
+        "max-num-active-seqs expert-placement-strategy spec-method spec-model spec-tokens dcp-q-replicate!"
     ),
-    "names a file, which is not read here; paste its flags": "config chat-template-file",
+    "names a file, which is not read here; paste its flags": "config",
     "says which side of prefill and decode this is: the strategy's business here": "kv-transfer-config",
 }
 IGNORED: Mapping[str, str] = {flag.rstrip("!"): why for why, flags in _WHY.items() for flag in flags.split()}
