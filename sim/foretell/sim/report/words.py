@@ -155,7 +155,8 @@ def between(figure: str, found: Estimate) -> str:
     if unit == "s":
         return show_seconds_between(found.low, found.high)
     factor, _ = scaled(unit, found.value)
-    return f"{show_number(found.low / factor)} to {show_number(found.high / factor)}"
+    low, high = (show_number(end / factor) for end in (found.low, found.high))
+    return "" if low.removesuffix(".0") == high.removesuffix(".0") else f"{low} to {high}"
 
 
 def heading(figure: str) -> str:
