@@ -46,7 +46,7 @@ for line in asked["lines"]:
     transfer = given.get("kv_transfer_config")
     role = None if transfer is None else [transfer.kv_connector, transfer.kv_role]
     parsed.append({"model": given["model_tag"], "kv_transfer": role, **row})
-flags = {}
+flags: dict[str, list[object]] = {}
 for action in make_arg_parser(Parser())._actions:  # type: ignore[operator]
     value = getattr(action.type, "__name__", str(action.type))
     kind = "switch" if action.nargs == 0 or type(action).__name__ == "BooleanOptionalAction" else value
