@@ -139,7 +139,7 @@ def of_draws(n: int) -> str:
     """What an interval of a closed form from n draws is."""
     if n < FEW:
         return f"from the lowest to the highest of {n} draws of the models' own errors"
-    return f"9 of 10 draws of the models' own errors, from {n}"
+    return f"where 9 of 10 draws of the models' own errors land, from {n} draws"
 
 
 def ranges(n: int, *, closed_form: bool) -> str:
