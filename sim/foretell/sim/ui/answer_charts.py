@@ -10,6 +10,7 @@ import numpy as np
 
 from foretell.sim.report.page import figure
 from foretell.sim.report.plots import Axis, Line, bars, lines
+from foretell.sim.report.words import limit_text
 
 if TYPE_CHECKING:
     from foretell.sim.closed_form import ClosedForm
@@ -42,7 +43,7 @@ def _latency(found: Forecast | ClosedForm, curves: Mapping[str, Estimate]) -> st
     if not series:
         return ""
     limits = {
-        str(verdict.objective): verdict.objective.limit
+        limit_text(verdict.objective): verdict.objective.limit
         for verdict in found.verdicts
         if verdict.objective.kind == "time" and verdict.objective.limit > 0
     }
