@@ -153,23 +153,31 @@ def _json(result: Any) -> str:
     return json.dumps(result.to_dict(), indent=2, allow_nan=False) + "\n"
 
 
+def _lines(journal: Path | None) -> int:
+    return journal.read_bytes().count(b"\n") if journal is not None and journal.exists() else 0
+
+
 @contextlib.contextmanager
 def _progress(journal: Path | None, *, shown: bool) -> Iterator[Callable[[int, int], None]]:
     """Count points on stderr, and say what an interrupt leaves."""
-    counts = (0, 0)
+    total = others = 0  # points; lines of the journal that are not of this sweep
 
-    def tick(done: int, total: int) -> None:
-        nonlocal counts
-        counts = done, total
+    def tick(done: int, of: int) -> None:
+        nonlocal total, others
+        if not total:
+            total, others = of, _lines(journal) - done
         if shown:
-            click.echo(f"\r{done} of {total} points", err=True, nl=False)
+            click.echo(f"\r{done} of {of} points", err=True, nl=False)
 
     try:
         yield tick
     except (KeyboardInterrupt, SystemExit):
         kept = "nothing is kept; with --output DIR, a sweep can go on where it stopped"
-        if journal is not None:
-            kept = f"{counts[0]} of {counts[1]} points are in {journal}; the same command goes on from there"
+        if not total:
+            kept = "before the first point"
+        elif journal is not None:
+            there = _lines(journal) - others  # an interrupt may come between a point's line and its tick
+            kept = f"{there} of {total} points are in {journal}; the same command goes on from there"
         click.echo(("\r" if shown else "") + f"foretell: interrupted: {kept}", err=True)
         raise
     finally:
