@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import places
 from foretell.sim import Scenario
 from foretell.sim.cli import main
 from foretell.sim.comparing import Compared, Comparison, compare, difference
@@ -28,7 +29,6 @@ from foretell.sim.report.pareto_front import Point, front, on_front
 from foretell.sim.report.words import show, signed
 from paged import Page, checked, spaced
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "reasoning.yaml"
 VALUES = {
     "workload": {
         "task": "aime24",
@@ -209,7 +209,15 @@ def test_equal_results_give_equal_bytes(comparison: Comparison, tmp_path: Path) 
 
 def test_command_writes_page_and_tables(tmp_path: Path) -> None:
     target = tmp_path / "report.html"
-    arguments = ["compare", str(EXAMPLE), "--method", "closed_form", "--html", str(target), "--json"]
+    arguments = [
+        "compare",
+        str(places.example("reasoning.yaml")),
+        "--method",
+        "closed_form",
+        "--html",
+        str(target),
+        "--json",
+    ]
     done = CliRunner().invoke(main, arguments)
     best = json.loads(done.stdout)["cells"][0]
     assert done.exit_code == 0
@@ -232,7 +240,9 @@ def test_pages_that_cannot_be_written_are_refused_before_anything_is_done(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "out").mkdir()
-    done = CliRunner().invoke(main, ["compare", str(EXAMPLE), "--method", "closed_form", *extra])
+    done = CliRunner().invoke(
+        main, ["compare", str(places.example("reasoning.yaml")), "--method", "closed_form", *extra]
+    )
     assert done.exit_code == 2
     assert said in done.stderr
     assert sorted(tmp_path.rglob("*")) == [tmp_path / "out"]
