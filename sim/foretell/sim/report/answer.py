@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from foretell.sim.intervals import FEW
 from foretell.sim.objectives import room_of
 from foretell.sim.report.page import section
-from foretell.sim.report.told import headline, refused, subject
-from foretell.sim.report.words import between, chance, limit_text, percent, prose, ranges, show, words_of
+from foretell.sim.report.told import headline, interval_words, refused, subject
+from foretell.sim.report.words import between, chance, limit_text, percent, prose, show, words_of
 
 if TYPE_CHECKING:
     from foretell.sim.closed_form import ClosedForm
@@ -197,10 +197,9 @@ def _figure_tile(key: str, found: Estimate) -> str:
 
 def _notes(result: Told) -> str:
     """How the figures were found, and what is estimated, assumed or outside what is validated."""
-    n = result.scenario.replications
     method = f"{result.method[0].upper()}{result.method[1:]}."
     runs = any(math.isfinite(found.low) for found in result.summary.values())
-    told = f" Ranges: {ranges(n, closed_form=not hasattr(result, 'run'))}." if runs else " No intervals."
+    told = f" Ranges: {interval_words(result)}." if runs else " No intervals."
     items = "".join(f"<li>{prose(note)}</li>" for note in result.notes if note not in _warnings(result))
     body = f"<p>{prose(method + told)}</p>"
     if items:

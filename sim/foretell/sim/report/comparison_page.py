@@ -16,7 +16,7 @@ from foretell.sim.report.comparison_words import headline, how_found, name, resp
 from foretell.sim.report.forest import span
 from foretell.sim.report.page import document, figure, section, table
 from foretell.sim.report.pareto_front import Point, front
-from foretell.sim.report.pieces import figure_td, small
+from foretell.sim.report.pieces import failed_section, figure_td, small
 from foretell.sim.report.words import (
     axis,
     chance,
@@ -67,7 +67,7 @@ def comparison_page(comparison: Comparison) -> str:
         section("frontier", "The frontier", _pictures(comparison)),
         _against(comparison),
         section("cells", "All cells", _cells(comparison)),
-        _failed(comparison),
+        failed_section(by_reason((cell.reason, name(cell)) for cell in comparison.cells if cell.reason)),
         asked_section(
             scenario,
             how_found(comparison, "Whiskers, and below a figure"),
@@ -273,17 +273,3 @@ def _row(
     names = f"<th scope=row>{place + 1}. {escape(name_of(cell.labels, paths))}</th>"
     told = "".join(figure_td(f, cell.summary.get(f)) for f in figures)
     return f"<tr{style}>{names}{verdict}<td>{mark}</td>{told}</tr>"
-
-
-def _failed(comparison: Comparison) -> str:
-    failed = by_reason((cell.reason, name(cell)) for cell in comparison.cells if cell.reason)
-    if not failed:
-        return ""
-    items = "".join(_reason(reason, names) for reason, names in failed.items())
-    count = sum(len(names) for names in failed.values())
-    return section("failed", f"Without a forecast: {count:,}", f"<ul>{items}</ul>")
-
-
-def _reason(reason: str, names: Sequence[str], most: int = 12) -> str:
-    listed = "; ".join(names[:most]) + (f"; and {len(names) - most:,} more" if len(names) > most else "")
-    return f"<li><strong>{escape(reason)}</strong><br>{escape(listed)}</li>"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from foretell.sim.quantities import show_seconds, show_seconds_between
 from foretell.sim.report.page import table
-from foretell.sim.report.told import FIGURES, METRICS, about, between
-from foretell.sim.report.words import chance, limit_text, prose, ranges
+from foretell.sim.report.told import FIGURES, METRICS, about, between, interval_words
+from foretell.sim.report.words import chance, limit_text, prose
 
 if TYPE_CHECKING:
     from foretell.sim.closed_form import ClosedForm
@@ -46,7 +46,7 @@ def _latencies(result: Forecast | ClosedForm) -> str:
         cells = "".join(f"<td>{_latency(one)}</td>" for one in found)
         rows.append(f"<tr><th scope=row>{escape(label)}</th>{cells}</tr>")
     heads = ["latency", *("std. deviation" if s == "std" else s for s in statistics)]
-    return table(heads, "".join(rows), f"Latencies; below each, {_ranges(result)}")
+    return table(heads, "".join(rows), f"Latencies; below each, {interval_words(result)}")
 
 
 def _latency(found: Estimate | None) -> str:
@@ -71,9 +71,5 @@ def _others(result: Forecast | ClosedForm) -> str:
             f"<td>{prose(show(found.value) + unit)}</td>"
             f"<td>{prose(between(found, show, unit)) or '–'}</td></tr>"
         )
-    caption = f"Everything else; range: {_ranges(result)}"
+    caption = f"Everything else; range: {interval_words(result)}"
     return table(["figure", "forecast", "range"], "".join(rows), caption)
-
-
-def _ranges(result: Forecast | ClosedForm) -> str:
-    return ranges(result.scenario.replications, closed_form=not hasattr(result, "run"))

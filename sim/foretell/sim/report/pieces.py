@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from foretell.sim.intervals import Estimate
+from foretell.sim.report.page import section
 from foretell.sim.report.words import between, prose, show
+
+_NAMED = 12
 
 
 def code(text: str, name: str) -> str:
@@ -16,6 +19,20 @@ def code(text: str, name: str) -> str:
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">'
         f'<pre style="user-select:all;-webkit-user-select:all">{escape(text)}</pre></div>'
     )
+
+
+def failed_section(failed: Mapping[str, Sequence[str]]) -> str:
+    """What has no forecast, by the reason: the first names of each; empty where nothing failed."""
+    if not failed:
+        return ""
+    items = []
+    for reason, names in failed.items():
+        more = f"; and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+        items.append(
+            f"<li><strong>{escape(reason)}</strong><br>{escape('; '.join(names[:_NAMED]) + more)}</li>"
+        )
+    count = sum(map(len, failed.values()))
+    return section("failed", f"Without a forecast: {count:,}", f"<ul>{''.join(items)}</ul>")
 
 
 def figure_td(figure: str, found: Estimate | None) -> str:

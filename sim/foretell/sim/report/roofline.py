@@ -13,6 +13,7 @@ from foretell.sim.quantities import show_number
 from foretell.sim.report.page import figure, table
 from foretell.sim.report.plots import bars
 from foretell.sim.report.roofline_chart import roofline_chart
+from foretell.sim.report.words import whole_percent
 from foretell.sim.steps import KINDS
 
 if TYPE_CHECKING:
@@ -27,25 +28,28 @@ _WHO = {
 _WHY = {
     "compute": (
         "do arithmetic for",
-        "more FLOP/s (a faster accelerator, a smaller format to compute in) would help, more bandwidth "
-        "would not",
+        "more FLOP/s (a faster accelerator, a smaller format to compute in)",
+        "would help, more bandwidth would not",
     ),
     "memory": (
         "read and write memory for",
-        "more bandwidth or fewer bytes (smaller formats of weights and KV cache, larger batches) would help, "
-        "more FLOP/s would not",
+        "more bandwidth or fewer bytes (smaller formats of weights and KV cache, larger batches)",
+        "would help, more FLOP/s would not",
     ),
     "communication": (
         "wait for other accelerators for",
-        "faster links or fewer accelerators to an engine would help, faster accelerators would not",
+        "faster links or fewer accelerators to an engine",
+        "would help, faster accelerators would not",
     ),
     "launch": (
         "start kernels for",
-        "larger batches would share the launches; neither more FLOP/s nor more bandwidth would help",
+        "larger batches",
+        "would share the launches; neither more FLOP/s nor more bandwidth would help",
     ),
     "host": (
         "wait for the host for",
-        "a faster host or larger batches would help, a faster accelerator would not",
+        "a faster host or larger batches",
+        "would help, a faster accelerator would not",
     ),
 }
 _ABOUT = (
@@ -122,7 +126,7 @@ def _finding(own: Sequence[Spent]) -> Iterator[str]:
         if one.kind == MEAN_STEP:
             yield f"The mean step {_bound_by(one, 'its time')}"
         else:
-            yield f"{_WHO[one.kind]} take {_percent(part)} of the busy time. They {_bound_by(one, 'it')}"
+            yield f"{_WHO[one.kind]} take {whole_percent(part)} of the busy time. They {_bound_by(one, 'it')}"
 
 
 def _bound_by(one: Spent, of: str) -> str:
@@ -131,20 +135,17 @@ def _bound_by(one: Spent, of: str) -> str:
     (first, most), (second, next_most) = shares[:2]
     if one.part.work is None:
         verb = "owes" if one.kind == MEAN_STEP else "owe"
-        rest = f", {_percent(next_most)} to {_TERM[second]}" if next_most >= 0.005 else ""
-        return f"{verb} {_percent(most)} of {of} to {_TERM[first]}{rest}."
-    does, remedy = _WHY[first]
+        rest = f", {whole_percent(next_most)} to {_TERM[second]}" if next_most >= 0.005 else ""
+        return f"{verb} {whole_percent(most)} of {of} to {_TERM[first]}{rest}."
+    does, remedy, effect = _WHY[first]
     if one.kind == MEAN_STEP:
         does = _singular(does)
+    told, other = f"{does} {whole_percent(most)} of {of}", f"{second} takes {whole_percent(next_most)}"
     if most < 0.5:
-        both = f"{does} {_percent(most)} of {of}; {second} takes {_percent(next_most)}"
-        return f"{both}: no single change would shorten them much."
+        return f"{told}; {other}: no single change would shorten them much."
     if next_most >= _WORTH_HELP:  # what would shorten the second is not in vain
-        helps = remedy.split(" would help,")[0].split(" would share")[0]
-        return (
-            f"{does} {_percent(most)} of {of}: {helps} would help most; {second} takes {_percent(next_most)}."
-        )
-    return f"{does} {_percent(most)} of {of}: {remedy}."
+        return f"{told}: {remedy} would help most; {other}."
+    return f"{told}: {remedy} {effect}."
 
 
 def _singular(words: str) -> str:
@@ -162,11 +163,11 @@ def _bars(own: Sequence[Spent], name: str, bounds: Sequence[str]) -> str:
         means = [sum(one.shares[bound] * one.busy_s for one in own) / busy for bound in BOUNDS]
         rows["all steps"] = dict(zip(BOUNDS, means, strict=True))
     for one in own:
-        label = one.kind if one.kind == MEAN_STEP else f"{one.kind}, {_percent(one.busy_s / busy)}"
+        label = one.kind if one.kind == MEAN_STEP else f"{one.kind}, {whole_percent(one.busy_s / busy)}"
         rows[label] = one.shares
     rows = {label: {bound: row[bound] for bound in bounds} for label, row in rows.items()}
     told = "; ".join(
-        f"{label}: " + ", ".join(f"{bound} {_percent(share)}" for bound, share in row.items())
+        f"{label}: " + ", ".join(f"{bound} {whole_percent(share)}" for bound, share in row.items())
         for label, row in rows.items()
     )
     where = f" of {name}" if name else ""
@@ -194,15 +195,16 @@ def _roofline(points: Sequence[Spent]) -> str:
         intensity, rate = one.mean or (0.0, 0.0)
         moved = rate / intensity if intensity else 0.0
         name = f"{one.pool}: {one.kind}" if several else one.kind
-        share = "" if one.kind == MEAN_STEP else f"<td>{escape(_percent(one.busy_s / busy))}</td>"
+        share = "" if one.kind == MEAN_STEP else f"<td>{escape(whole_percent(one.busy_s / busy))}</td>"
         rows.append(
             f"<tr><th scope=row>{escape(name)}</th>{share}<td>{show_number(intensity)}</td>"
-            f"<td>{show_number(rate / 1e12)}</td><td>{escape(_percent(rate / top))}</td>"
-            f"<td>{show_number(moved / 1e12)}</td><td>{escape(_percent(moved / memory_Bps))}</td></tr>"
+            f"<td>{show_number(rate / 1e12)}</td><td>{escape(whole_percent(rate / top))}</td>"
+            f"<td>{show_number(moved / 1e12)}</td><td>{escape(whole_percent(moved / memory_Bps))}</td></tr>"
         )
         told.append(
             f"{name}: {show_number(intensity)} FLOP/byte at {show_number(rate / 1e12)} TFLOP/s, "
-            f"{_percent(rate / top)} of the peak and {_percent(moved / memory_Bps)} of the bandwidth"
+            f"{whole_percent(rate / top)} of the peak and "
+            f"{whole_percent(moved / memory_Bps)} of the bandwidth"
         )
     about = (
         f"Roof of one {chip.name}: {show_number(memory_Bps / 1e12)} TB/s up to {show_number(ridge)} "
@@ -226,11 +228,3 @@ def _roofline(points: Sequence[Spent]) -> str:
         f"{title}: how close to its limits the steps come. Its corner is at {show_number(ridge)} FLOP/byte"
     )
     return f"{figure(chart, caption)}{table(heads, ''.join(rows), 'Mean points of the picture')}{notes}"
-
-
-def _percent(share: float) -> str:
-    if 0 < share < 0.01:
-        return "< 1 %"
-    if 0.995 <= share < 1:
-        return "> 99 %"
-    return f"{100 * share:.0f} %"

@@ -9,7 +9,7 @@ from html import escape
 from foretell.sim.report.asked import asked_section
 from foretell.sim.report.choices import common, field_titles, name_of, varied
 from foretell.sim.report.page import document, section, table
-from foretell.sim.report.pieces import figure_td, name_th
+from foretell.sim.report.pieces import failed_section, figure_td, name_th
 from foretell.sim.report.sweep_pictures import pictures, thinned
 from foretell.sim.report.sweep_words import chosen, failures, headline, how_found, meets, told_rows
 from foretell.sim.report.words import heading, prose
@@ -17,7 +17,6 @@ from foretell.sim.sweeping import Row, Sweep
 
 _ROWS = 400
 """Points of the table at most; of more, so many that are spread evenly."""
-_NAMED = 12
 
 
 def sweep_page(sweep: Sweep, figures: Sequence[str] = ()) -> str:
@@ -42,7 +41,7 @@ def sweep_page(sweep: Sweep, figures: Sequence[str] = ()) -> str:
     if told:
         parts.append(section("pictures", "The figures over the fields", _drawn(sweep, names)))
         parts.append(section("points", "The points", _points(sweep, names, paths)))
-    parts.append(_failed(sweep))
+    parts.append(failed_section(failures(sweep)))
     lines = how_found(sweep, "Bands, and below a figure")
     parts.append(asked_section(sweep.scenario, lines, common([row.record["notes"] for row in told])))
     return document(f"{title}: foretell", "".join(parts))
@@ -84,16 +83,3 @@ def _row(row: Row, names: Sequence[str], paths: Sequence[str], *, goals: bool) -
         verdict = f'<td class="{"met" if row.record["met"] else "missed"}">{prose(meets(row))}</td>'
     cells = "".join(figure_td(name, row.figure(name)) for name in names)
     return f"<tr>{name_th(name_of(row.labels, paths))}{verdict}{cells}</tr>"
-
-
-def _failed(sweep: Sweep) -> str:
-    found = failures(sweep)
-    if not found:
-        return ""
-    items = "".join(
-        f"<li><strong>{escape(reason)}</strong><br>{escape('; '.join(points[:_NAMED]))}"
-        f"{f'; and {len(points) - _NAMED:,} more' if len(points) > _NAMED else ''}</li>"
-        for reason, points in found.items()
-    )
-    count = sum(map(len, found.values()))
-    return section("failed", f"Without a forecast: {count:,}", f"<ul>{items}</ul>")

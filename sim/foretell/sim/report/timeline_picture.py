@@ -13,6 +13,7 @@ from foretell.sim.metrics import span_s
 from foretell.sim.quantities import show_number, show_seconds
 from foretell.sim.report.page import figure, table
 from foretell.sim.report.timeline_chart import close_up, overview
+from foretell.sim.report.words import whole_percent
 from foretell.sim.steps import KINDS, EngineSteps, engine_steps
 
 if TYPE_CHECKING:
@@ -122,11 +123,13 @@ def _plain(engines: Sequence[EngineSteps], span: float) -> str:
     """What all engines did."""
     whole = span * len(engines)
     sums = np.array([_seconds(steps) for steps in engines]).sum(axis=0) / whole
-    kinds = ", ".join(f"{name} {_percent(share)}" for name, share in zip(KINDS, sums, strict=True) if share)
+    kinds = ", ".join(
+        f"{name} {whole_percent(share)}" for name, share in zip(KINDS, sums, strict=True) if share
+    )
     who = "The engine was" if len(engines) == 1 else f"The {len(engines)} engines were"
     busy = float(sums.sum())
     rest = "; the rest was idle" if busy < 0.9995 else ""
-    return f"{who} busy for {_percent(busy)} of {show_seconds(span)} ({kinds}){rest}."
+    return f"{who} busy for {whole_percent(busy)} of {show_seconds(span)} ({kinds}){rest}."
 
 
 def _words(engines: Sequence[EngineSteps], span: float) -> str:
@@ -134,7 +137,7 @@ def _words(engines: Sequence[EngineSteps], span: float) -> str:
     pools = [list(own) for _, own in groupby(engines, key=lambda steps: steps.pool)]
     if len(pools) > 1:
         means = (
-            f"{own[0].pool} {_percent(sum(float(s.seconds.sum()) for s in own) / span / len(own))}"
+            f"{own[0].pool} {whole_percent(sum(float(s.seconds.sum()) for s in own) / span / len(own))}"
             for own in pools
         )
         text.append(f"By pool: {', '.join(means)}.")
@@ -142,14 +145,14 @@ def _words(engines: Sequence[EngineSteps], span: float) -> str:
         busy = sorted((float(steps.seconds.sum()) / span, steps.name) for steps in own)
         if len(own) > 1 and busy[-1][0] - busy[0][0] >= 0.1:
             text.append(
-                f"The load is uneven: {busy[-1][1]} was busy for {_percent(busy[-1][0])}, "
-                f"{busy[0][1]} for {_percent(busy[0][0])}."
+                f"The load is uneven: {busy[-1][1]} was busy for {whole_percent(busy[-1][0])}, "
+                f"{busy[0][1]} for {whole_percent(busy[0][0])}."
             )
     return " ".join(text)
 
 
 def _each(engines: Sequence[EngineSteps], span: float) -> str:
-    return " ".join(f"{s.name}: busy {_percent(float(s.seconds.sum()) / span)}." for s in engines)
+    return " ".join(f"{s.name}: busy {whole_percent(float(s.seconds.sum()) / span)}." for s in engines)
 
 
 def _table(engines: Sequence[EngineSteps], span: float) -> str:
@@ -163,7 +166,7 @@ def _table(engines: Sequence[EngineSteps], span: float) -> str:
         rows.append(
             f"<tr><th scope=row>{escape(steps.name)}</th>"
             + "".join(f"<td>{show_number(seconds)}</td>" for seconds in (*kinds, max(span - busy, 0.0)))
-            + f"<td>{escape(_percent(busy / span))}</td><td>{steps.count.sum():,.0f}</td>"
+            + f"<td>{escape(whole_percent(busy / span))}</td><td>{steps.count.sum():,.0f}</td>"
             + f"<td>{show_number(batch)}</td></tr>"
         )
     heads = ["engine", *(f"{kind} [s]" for kind in KINDS), "idle [s]", "busy", "steps", "decoding together"]
@@ -171,11 +174,3 @@ def _table(engines: Sequence[EngineSteps], span: float) -> str:
     if len(engines) <= 8:
         return made
     return f"<details><summary>Figures of every engine shown</summary>{made}</details>"
-
-
-def _percent(share: float) -> str:
-    if 0 < share < 0.01:
-        return "< 1 %"
-    if 0.995 <= share < 1:
-        return "> 99 %"
-    return f"{100 * share:.0f} %"

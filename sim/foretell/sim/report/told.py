@@ -10,7 +10,7 @@ from foretell.sim.forecasting import Forecast
 from foretell.sim.intervals import Estimate
 from foretell.sim.metrics import REJECTED
 from foretell.sim.quantities import show_number, show_seconds
-from foretell.sim.report.words import chance, of_runs, percent
+from foretell.sim.report.words import chance, of_runs, percent, ranges
 
 if TYPE_CHECKING:
     from foretell.sim.client import Client
@@ -128,10 +128,8 @@ def subject(forecast: Told) -> str:
 
 
 def _counted(count: int, things: str) -> str:
-    things = (
-        things if count != 1 else {"requests": "request"}.get(things, things.replace("queries", "query", 1))
-    )
-    return f"{count:,} {things}"
+    one = things.replace("requests", "request", 1).replace("queries", "query", 1)
+    return f"{count:,} {one if count == 1 else things}"
 
 
 def _rate(forecast: Forecast) -> str:
@@ -159,6 +157,11 @@ def about(forecast: Told) -> str:
     n = forecast.scenario.replications
     below = f"Beside or below a figure: {of_runs(n)}. "
     return (below if n > 1 else "") + _side(forecast.scenario.client)
+
+
+def interval_words(forecast: Told) -> str:
+    """What stands beside or below a figure."""
+    return ranges(forecast.scenario.replications, closed_form=not isinstance(forecast, Forecast))
 
 
 def _side(client: Client | None) -> str:

@@ -119,6 +119,15 @@ def percent(value: float) -> str:
     return f"{value * 100:,.0f} %" if abs(value) >= 9.995 else f"{value * 100:.3g} %"
 
 
+def whole_percent(share: float) -> str:
+    """Show a share in whole per cents; nothing small is called none, nothing short of all is called all."""
+    if 0 < share < 0.01:
+        return "< 1 %"
+    if 0.995 <= share < 1:
+        return "> 99 %"
+    return f"{100 * share:.0f} %"
+
+
 def chance(probability: float) -> str:
     """Show a probability, never as certainty that replications cannot give."""
     if math.isnan(probability):
