@@ -1,99 +1,232 @@
-"""Figures in prose, against what measured them: python docs/figures.py [RESULTS | --check].
+"""Figures on pages, and what measured them: python docs/figures.py [--check] [RESULTS | --run SOURCE ...].
 
-docs/figures.toml says which sentences of which pages quote which figures; docs/figures.json keeps those
-as `foretell validate ... --json` printed them. RESULTS is a folder of such files (energy.json, theory.json),
-as `foretell validate report --save` writes them; what it has is recorded, the rest stays as it was.
-Sentences that say something else are listed, and the exit code is 1.
+docs/figures/PAGE.toml says what a page quotes, docs/figures/sources.toml which command finds it, and
+docs/figures/recorded/SOURCE.json keeps of that what pages quote. RESULTS is a folder of SOURCE.json files as
+the commands print them (`foretell validate report --save` writes such); `--run` runs the commands itself.
+Sentences and tables are then brought up to date; `--check` only tells which are not.
+
+    [[sentence]]          text of the page, with {source/path:spec} for its figures (see figure_paths.py)
+    says = "{theory/outside} of the {theory/exact} are outside"
+
+    [[table]]             what stands under the line <!-- figures NAME -->
+    name = "by model"
+    rows = "silicon/models/*"                  a row for all that match; a list takes several paths
+    cells = {model = "{.}", "off, %" = "{./off:%1}"}   {.} is the key of a row, {./x} a figure of it
+    labels = {"qwen3-8b" = "Qwen3-8B"}         keys as the page has them, which, and in what order; optional
+
+    [[given]]             figures that no command of ours finds, and why
+    why = "asked"         asked, set, published, worked out, or history (what was seen once, with its date)
+    says = ["at most 10 %", "| asked |"]       phrases; with | a whole table, by its first cells
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shlex
+import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from figure_paths import FOLDER, figure, found, kept, record, shown
+
 ROOT = Path(__file__).resolve().parents[1]
-CLAIMS = ROOT / "docs" / "figures.toml"
-RECORD = ROOT / "docs" / "figures.json"
+ASKED = ROOT / "docs" / "figures"
+WHY = ("asked", "set", "published", "worked out", "history")
+_HOLE = re.compile(r"\{([^{}:]+)(?::([^{}]*))?\}")
+_NUMBER = r"(?:[+\N{MINUS SIGN}]?\d(?:[\d,.]*\d)?(?:e-?\d+)?|\N{EN DASH}|[a-z]+)"
+_SEEN = re.compile(
+    r"\d[\d,.]*(?:\s(?:to|and|or|of|/)\s[\N{MINUS SIGN}+]?\d[\d,.]*)*[\s-]?"
+    r"(?:%|ms\b|µs\b|s\b|CPU-\w+|minutes?\b|hours?\b|times\b|points?\b|[kMG]i?B\b|W\b|J\b|kWh\b|USD\b)"
+    r"|\b\d[\d,]* of (?:the )?\d[\d,]*"
+)
+"""Figures of prose that somebody measured or asked: numbers with a unit, and counts out of counts."""
+_GENERATED = "(?:foretell|fields|processes|programs|figures|kinetics|papers|systems)"
 
-Claims = Sequence[Mapping[str, Any]]
-
-
-def claims() -> Claims:
-    """The sentences: `page`, `says` with {names}, `source` (a command of `foretell validate`), `figures`."""
-    found: Claims = tomllib.loads(CLAIMS.read_text(encoding="utf-8"))["claim"]
-    return found
-
-
-def figure(summary: Any, path: str) -> float:
-    """A figure of a summary: keys joined by slashes, `sum(a/*/b)` of all parts; `x * 100` for per cent.
-
-    Raises:
-        ValueError: there is no such figure.
-
-    """
-    path, _, factor = path.partition(" * ")
-    total = re.fullmatch(r"sum\((.+)\)", path)
-    values: list[Any] = [summary]
-    for key in (total[1] if total else path).split("/"):
-        parts = [list(value.values()) if key == "*" else [value.get(key)] for value in values]
-        values = [value for part in parts for value in part]
-    if not values or not all(isinstance(value, int | float) for value in values):
-        raise ValueError(f"{path}: no such figure")
-    return float(sum(values)) * float(factor or 1)
+Page = Mapping[str, Any]
 
 
-def recorded(results: Path, kept: Mapping[str, Any]) -> dict[str, Any]:
-    """The record with what a folder of results has of the figures that sentences quote."""
-    record = dict(kept)
-    for source in dict.fromkeys(claim["source"] for claim in claims()):
-        file = results / f"{source}.json"
-        if file.is_file():
-            summary = json.loads(file.read_text(encoding="utf-8"))
-            paths = sorted(
-                {p for claim in claims() if claim["source"] == source for p in claim["figures"].values()}
-            )
-            made = datetime.fromtimestamp(file.stat().st_mtime, UTC)
-            record[source] = {
-                "command": f"foretell validate {source} --json",
-                "date": f"{made:%Y-%m-%d}",
-                "figures": {path: figure(summary, path) for path in paths},
-            }
-    return record
+def asked() -> dict[Path, Page]:
+    """What pages quote, by page."""
+    files = sorted(file for file in ASKED.glob("*.toml") if file.stem != "sources")
+    return {
+        (ROOT if file.stem == "README" else ROOT / "docs") / f"{file.stem}.md": tomllib.loads(
+            file.read_text(encoding="utf-8")
+        )
+        for file in files
+    }
 
 
-def wrong(asked: Claims, record: Mapping[str, Any], pages: Mapping[str, str]) -> list[str]:
-    """A line for each sentence that is not on its page with the recorded figures."""
-    found = []
-    for claim in asked:
-        known = record.get(claim["source"], {}).get("figures", {})
-        missing = [path for path in claim["figures"].values() if path not in known]
-        if missing:
-            found.append(f"{claim['page']}: {claim['source']} has no record of {missing[0]}")
+def sources() -> dict[str, str]:
+    """The command that prints a source's JSON, by source."""
+    text = (ASKED / "sources.toml").read_text(encoding="utf-8")
+    return {name: str(command) for name, command in tomllib.loads(text).items()}
+
+
+def paths(page: Page) -> Iterator[str]:
+    """Every path that a page quotes."""
+    for sentence in page.get("sentence", ()):
+        yield from (path for path, _ in _HOLE.findall(sentence["says"]))
+    for table in page.get("table", ()):
+        for rows in _rows(table):
+            for cell in table["cells"].values():
+                for path, _ in _HOLE.findall(cell):
+                    yield rows if path == "." else path.replace("./", f"{rows}/")
+
+
+def filled(text: str, summaries: Mapping[str, Any]) -> str:
+    """The text with its figures."""
+    return _HOLE.sub(lambda hole: shown(figure(summaries, hole[1]), hole[2] or ""), text)
+
+
+def table_of(table: Page, summaries: Mapping[str, Any]) -> str:
+    """A table in Markdown."""
+    labels = table.get("labels", {})
+    by_key = {key: value for path in _rows(table) for key, value in _by_key(summaries, path)}
+    if labels:
+        by_key = {key: by_key[key] for key in labels}
+    lines = [f"| {' | '.join(table['cells'])} |", "|---" * len(table["cells"]) + "|"]
+    for key, value in by_key.items():
+        known = {**summaries, ".": value, "": str(labels.get(key, key))}
+        cells = [_cell(cell, known) for cell in table["cells"].values()]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _by_key(summaries: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+    """The rows that a path leads to, by the keys that its stars stand for, or by its last key."""
+    parts = path.split("/")
+    stars = [at for at, part in enumerate(parts) if part == "*"] or [len(parts) - 1]
+    for keys, value in found(summaries, path):
+        yield " ".join(str(keys[at]) for at in stars), value
+
+
+def _cell(cell: str, known: Mapping[str, Any]) -> str:
+    """A cell of a row; "–" stands for figures that the row lacks, and for all of them together."""
+
+    def one(hole: re.Match[str]) -> str:
+        path = "" if hole[1] == "." else hole[1]
+        there = not path or "(" in path or found(known, path)
+        return shown(known[""] if not path else figure(known, path) if there else None, hole[2] or "")
+
+    return re.sub("^– (/ – ?)+$", "–", _HOLE.sub(one, cell))
+
+
+def _rows(table: Page) -> list[str]:
+    rows = table["rows"]
+    return [rows] if isinstance(rows, str) else list(rows)
+
+
+def updated(text: str, page: Page, summaries: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The page with the record's figures, and what could not be brought up to date."""
+    wrong = []
+    for sentence in page.get("sentence", ()):
+        try:
+            says = filled(sentence["says"], summaries)
+        except ValueError as error:
+            wrong.append(str(error))
             continue
-        says = claim["says"].format(**{name: known[path] for name, path in claim["figures"].items()})
-        if says not in pages[claim["page"]]:
-            found.append(f"{claim['page']} does not say: {says}")
-    return found
+        if says not in text:
+            old = _with_any_figures(sentence["says"]).findall(text)
+            if len(old) == 1:
+                text = text.replace(old[0], says)
+            else:
+                wrong.append(f"{len(old) or 'no'} places say: {says}")
+    for table in page.get("table", ()):
+        block = re.compile(rf"(?m)^<!-- figures {re.escape(table['name'])} -->\n(?:\|.*\n)*")
+        if not block.search(text):
+            wrong.append(f"there is no <!-- figures {table['name']} -->")
+        made = f"<!-- figures {table['name']} -->\n{table_of(table, summaries)}"
+        text = made.join(block.split(text))
+    for given in page.get("given", ()):
+        if given["why"] not in WHY:
+            wrong.append(f"why {given['why']!r}: there are {', '.join(WHY)}")
+        wrong += [f"given, but not there: {says}" for says in given["says"] if says not in text]
+    return text, wrong
+
+
+def _with_any_figures(says: str) -> re.Pattern[str]:
+    return re.compile(_NUMBER.join(map(re.escape, _HOLE.split(says)[::3])))
+
+
+def prose(text: str) -> str:
+    """A page without code, generated blocks, addresses and names."""
+    text = re.sub(r"(?ms)^(```|~~~).*?^\1", "", text)
+    text = re.sub(rf"(?m)^<!-- {_GENERATED}\b.* -->\n(?:\|.*\n)*", "", text)
+    text = re.sub(r"(?m)^(?:    |\t).*", "", text)
+    return re.sub(r"\]\([^)]*\)", "]", re.sub(r"`[^`]*`", "`", text))
+
+
+def unaccounted(text: str, page: Page) -> list[str]:
+    """Figures of a page's prose, and tables with figures, of which nobody says where they come from."""
+    rest = prose(text)
+    for sentence in page.get("sentence", ()):
+        rest = _with_any_figures(prose(sentence["says"])).sub("\N{HORIZONTAL ELLIPSIS}", rest)
+    given = [says for given in page.get("given", ()) for says in given["says"]]
+    for says in sorted(map(prose, given), key=len, reverse=True):
+        whole = rf"(?m)^{re.escape(says)}.*\n(?:\|.*\n)*" if says.startswith("|") else re.escape(says)
+        rest = re.sub(whole, "\N{HORIZONTAL ELLIPSIS}", rest)
+    lines = rest.splitlines()
+    tables = [line for line in lines if line.startswith("|") and re.search(r"(?<![\w.-])\d", line)]
+    return tables + [
+        f"{match[0]}: {line[max(0, match.start() - 40) : match.end() + 30]}"
+        for line in lines
+        if not line.startswith("|")
+        for match in _SEEN.finditer(line)
+    ]
+
+
+def recorded(results: Mapping[str, Any]) -> None:
+    """Keep of some sources' results what pages quote."""
+    quoted = [path for page in asked().values() for path in paths(page)]
+    bare = [match[1] if (match := re.fullmatch(r"\w+\((.+)\)", path)) else path for path in quoted]
+    for source, summary in results.items():
+        own = [path.removeprefix(f"{source}/") for path in bare if path.startswith(f"{source}/")]
+        entry = {
+            "command": sources()[source],
+            "date": f"{datetime.now(UTC):%Y-%m-%d}",
+            "found": kept(summary, own),
+        }
+        text = json.dumps(entry, indent=1, ensure_ascii=False) + "\n"
+        (FOLDER / f"{source}.json").write_text(text, encoding="utf-8")
+
+
+def results(arguments: list[str]) -> dict[str, Any]:
+    """What a folder has of the sources, or what their commands print now."""
+    known = sources()
+    if arguments[:1] == ["--run"]:
+        return {
+            name: json.loads(subprocess.run(shlex.split(known[name]), stdout=-1, check=True, cwd=ROOT).stdout)
+            for name in arguments[1:]
+        }
+    files = [file for folder in arguments for file in Path(folder).glob("*.json") if file.stem in known]
+    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
 
 
 def main() -> int:
-    """Record what a folder of results has, and tell which sentences say something else."""
-    given = [argument for argument in sys.argv[1:] if argument != "--check"]
-    record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.is_file() else {}
-    if given:
-        record = recorded(Path(given[0]), record)
-        RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    pages = {claim["page"]: (ROOT / claim["page"]).read_text(encoding="utf-8") for claim in claims()}
-    found = wrong(claims(), record, pages)
-    for line in found:
-        print(line)
-    return int(bool(found))
+    """Record, rewrite, and tell what is wrong."""
+    check, arguments = "--check" in sys.argv, [a for a in sys.argv[1:] if a != "--check"]
+    recorded(results(arguments))
+    summaries = {source: entry["found"] for source, entry in record().items()}
+    count = 0
+    for page, quotes in asked().items():
+        old = page.read_text(encoding="utf-8")
+        text, wrong = updated(old, quotes, summaries)
+        wrong += [f"no source for {where}" for where in unaccounted(text, quotes)]
+        if text != old and check:
+            wrong.append("out of date")
+        elif text != old:
+            page.write_text(text, encoding="utf-8")
+        count += len(wrong)
+        for line in wrong:
+            print(f"{page.relative_to(ROOT)}: {line}")
+    return int(count > 0)
 
 
 if __name__ == "__main__":
