@@ -1,9 +1,9 @@
 """Figures of what commands found, by path, and the parts of it that are kept under docs/figures/recorded.
 
 A path names a figure in a command's JSON: `theory/textbook/judged/exact` is ["textbook"]["judged"]["exact"]
-of what the source `theory` printed. `*` stands for every key or item, `[model=Qwen3-8B,tp=2]` for the items
-of a list whose fields say so; `sum(...)`, `count(...)`, `min(...)`, `max(...)` and `median(...)` take all
-that match. `~1` is a slash within a key.
+of what the source `theory` printed. `*` stands for every key or item, a number for an item of a list (the
+first is 0), `[model=Qwen3-8B,tp=2]` for those whose fields say so; `sum(...)`, `count(...)`, `min(...)`,
+`max(...)` and `median(...)` take all that match. `~1` is a slash within a key.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def _keys(value: Any, part: str) -> Iterator[Any]:
         yield from value if part == "*" else [name] if name in value else []
     elif isinstance(value, list):
         chosen = dict(pair.split("=", 1) for pair in name[1:-1].split(",")) if part.startswith("[") else {}
-        if chosen or part == "*":
+        if part.isdecimal():
+            yield from (int(part),) if int(part) < len(value) else ()
+        elif chosen or part == "*":
             yield from (
                 i for i, item in enumerate(value) if all(str(item.get(k)) == v for k, v in chosen.items())
             )
@@ -84,6 +86,8 @@ def _pruned(value: Any, at: Keys, wanted: set[Keys], above: set[Keys]) -> Any:
     if isinstance(value, Mapping):
         inside = ((key, (*at, key)) for key in value)
         return {k: _pruned(value[k], keys, wanted, above) for k, keys in inside if keys in wanted | above}
+    if not any(isinstance(item, dict | list) for item in value):
+        return value  # bare figures have no names but their places
     inside = ((key, (*at, key)) for key in range(len(value)))
     return [_pruned(value[k], keys, wanted, above) for k, keys in inside if keys in wanted | above]
 

@@ -57,6 +57,7 @@ def test_records_say_what_made_them(figures: ModuleType, kept: dict[str, Any]) -
 SUMMARY: dict[str, Any] = {
     "a": {"b": 0.0481, "name": "x"},
     "by": {"p": {"n": 2, "off": -0.25}, "q/r": {"n": 1500}},
+    "between": [9.4, 13.1],
     "runs": [{"model": "m", "tp": 1, "off": 0.5}, {"model": "m", "tp": 2, "off": float("nan")}],
 }
 
@@ -71,6 +72,7 @@ SUMMARY: dict[str, Any] = {
         ("{sum(s/by/*/n)} in {count(s/by/*):word}", "1,502 in two"),
         ("{s/runs/[model=m,tp=1]/off} {s/runs/[tp=2]/off}", "0.5 \N{EN DASH}"),
         ("{max(s/by/*/n):sig2}", "1,500"),
+        ("{s/between/0}\N{EN DASH}{s/between/1}", "9.4\N{EN DASH}13.1"),
     ],
 )
 def test_templates(template: str, says: str, figures: ModuleType) -> None:
@@ -85,11 +87,12 @@ def test_a_figure_that_is_not_there(figures: ModuleType) -> None:
 
 
 def test_only_what_is_quoted_is_kept(figures: ModuleType) -> None:
-    paths = ["a/b", "sum(by/*/n)", "runs/[tp=1]/off"]
+    paths = ["a/b", "sum(by/*/n)", "runs/[tp=1]/off", "between/1"]
     kept = figures.kept(SUMMARY, paths)
     assert kept == {
         "a": {"b": 0.0481},
         "by": {"p": {"n": 2}, "q/r": {"n": 1500}},
+        "between": [9.4, 13.1],
         "runs": [{"tp": 1, "off": 0.5}],
     }
     for path in paths:
