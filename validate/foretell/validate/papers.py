@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
 
+from foretell.validate.papers_page import marked, ours
+
 Kind = Literal["ratio", "points", "level", "count", "direction"]
 FACTOR, POINTS, COUNT = 1.25, 5.0, 2.0
 RULES: Mapping[Kind, str] = {
@@ -151,7 +153,7 @@ def findings(rows: Iterable[Claim], effort: float = 1.0) -> list[Finding]:
 
 def papers_summary(only: str | None = None, effort: float = 1.0) -> dict[str, Any]:
     """What the command prints: the rules, how many rows agree, and the rows."""
-    found = [one.as_dict() for one in findings(claims(only), effort)]
+    found = [_in_words(one.as_dict()) for one in findings(claims(only), effort)]
     directions = [one["direction_agrees"] for one in found if one["direction_agrees"] is not None]
     sizes = [one["size_agrees"] for one in found if one["size_agrees"] is not None]
     return {
@@ -162,6 +164,12 @@ def papers_summary(only: str | None = None, effort: float = 1.0) -> dict[str, An
         "size": {"agree": sum(sizes), "of": len(sizes)},
         "findings": found,
     }
+
+
+def _in_words(one: dict[str, Any]) -> dict[str, Any]:
+    """A finding with our figure and both verdicts as tables show them."""
+    verdicts = {name: marked(one[f"{name}_agrees"]) for name in ("direction", "size")}
+    return one | {"shown": ours(one)} | verdicts
 
 
 def _direction(claim: Claim, found: Found) -> bool | None:
