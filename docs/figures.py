@@ -40,6 +40,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ASKED = ROOT / "docs" / "figures"
 WHY = ("asked", "set", "published", "worked out", "history")
 _HOLE = re.compile(r"\{([^{}:]+)(?::([^{}]*))?\}")
+_OF_ALL = re.compile(r"\w+\((.+)\)")
 _NUMBER = r"(?:[+\N{MINUS SIGN}]?\d(?:[\d,.]*\d)?(?:e-?\d+)?|\N{EN DASH}|[a-z]+)"
 _SEEN = re.compile(
     r"\d[\d,.]*(?:\s(?:to|and|or|of|/)\s[\N{MINUS SIGN}+]?\d[\d,.]*)*[\s-]?"
@@ -108,14 +109,18 @@ def _by_key(summaries: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]
 
 
 def _cell(cell: str, known: Mapping[str, Any]) -> str:
-    """A cell of a row; "–" stands for figures that the row lacks, and for all of them together."""
+    """A cell of a row; "–" stands for figures that the row lacks, and for all of them together.
+
+    Figures in brackets are left out where the row has none of them.
+    """
 
     def one(hole: re.Match[str]) -> str:
         path = "" if hole[1] == "." else hole[1]
-        there = not path or "(" in path or found(known, path)
+        there = not path or found(known, match[1] if (match := _OF_ALL.fullmatch(path)) else path)
         return shown(known[""] if not path else figure(known, path) if there else None, hole[2] or "")
 
-    return re.sub("^– (/ – ?)+$", "–", _HOLE.sub(one, cell))
+    told = re.sub(r" \(–+\)", "", _HOLE.sub(one, cell))
+    return re.sub("^–( / –)*( %| m?s)?$", "–", told)
 
 
 def _rows(table: Page) -> list[str]:
@@ -185,7 +190,7 @@ def unaccounted(text: str, page: Page) -> list[str]:
 def recorded(results: Mapping[str, Any]) -> None:
     """Keep of some sources' results what pages quote."""
     quoted = [path for page in asked().values() for path in paths(page)]
-    bare = [match[1] if (match := re.fullmatch(r"\w+\((.+)\)", path)) else path for path in quoted]
+    bare = [match[1] if (match := _OF_ALL.fullmatch(path)) else path for path in quoted]
     for source, summary in results.items():
         own = [path.removeprefix(f"{source}/") for path in bare if path.startswith(f"{source}/")]
         entry = {

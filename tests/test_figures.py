@@ -55,7 +55,7 @@ def test_records_say_what_made_them(figures: ModuleType, kept: dict[str, Any]) -
 
 
 SUMMARY: dict[str, Any] = {
-    "a": {"b": 0.0481, "name": "x"},
+    "a": {"b": 0.0481, "name": "x", "well": True, "ill": False},
     "by": {"p": {"n": 2, "off": -0.25}, "q/r": {"n": 1500}},
     "between": [9.4, 13.1],
     "runs": [{"model": "m", "tp": 1, "off": 0.5}, {"model": "m", "tp": 2, "off": float("nan")}],
@@ -72,6 +72,7 @@ SUMMARY: dict[str, Any] = {
         ("{sum(s/by/*/n)} in {count(s/by/*):word}", "1,502 in two"),
         ("{s/runs/[model=m,tp=1]/off} {s/runs/[tp=2]/off}", "0.5 \N{EN DASH}"),
         ("{max(s/by/*/n):sig2}", "1,500"),
+        ("{s/a/well} {s/a/ill}", "yes no"),
         ("{s/between/0}\N{EN DASH}{s/between/1}", "9.4\N{EN DASH}13.1"),
     ],
 )
@@ -114,6 +115,13 @@ def test_tables_follow_the_record(figures: ModuleType) -> None:
         "| p | 2 / \N{MINUS SIGN}25 |\n| q/r | 1,500 / \N{EN DASH} |\n\nAfter.\n"
     )
     assert figures.updated(text, {"table": [table]}, {"s": SUMMARY}) == (made, [])
+    ranges = "{./n} ({min(./ends/*)}–{max(./ends/*)})"
+    several = table | {
+        "rows": ["s/by/*", "s/span"],
+        "cells": {"by": "{.}", "n": ranges, "x": "{./x} / {./y} %"},
+    }
+    told = figures.table_of(several, {"s": SUMMARY | {"span": {"n": 3, "ends": [1, 2]}}}).splitlines()
+    assert told[2:] == ["| p | 2 | – |", "| q/r | 1,500 | – |", "| span | 3 (1–2) | – |"]
     chosen = table | {"labels": {"q/r": "Q"}, "cells": {"by": "{.}", "n": "{./n}"}}
     assert "| Q | 1,500 |\n\nAfter" in figures.updated(text, {"table": [chosen]}, {"s": SUMMARY})[0]
 
