@@ -114,7 +114,17 @@ def test_what_differs_is_said_and_counted() -> None:
     assert told["steps"] == len(right.steps)
     assert not told["all_equal"]
     good = compare(case(), answer(right), controls=True)
+    rows = [
+        {"requests": 10, "steps": 3, "identical": True, "vllm_cpu_s": 8.0, "foretell_cpu_s": 0.5},
+        {"requests": 30, "steps": 4, "identical": True, "vllm_cpu_s": 2.0, "foretell_cpu_s": 1.5},
+    ]
+    timed = summary([good], version="0.0", unknown=(), seed=1, scale=rows)["scale_together"]
+    assert timed["requests"] == 40
+    assert timed["vllm_requests_per_cpu_s"] == 4.0
+    assert timed["foretell_requests_per_cpu_s"] == 20.0
+    assert timed["times"] == 5.0
     told = summary([good], version="0.0", unknown=(), seed=1)
+    assert told["scale_together"] is None
     assert told["all_equal"]
     assert told["controls"]["block_size"] == {"tried": 1, "binding": 1, "caught": 1}
     assert told["controls"]["request output_tokens"]["caught"] == 1

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from functools import cache
 
 import pytest
 
+from foretell.sim.cli import main
 from foretell.sim.watch import first_difference, watch
 from foretell.validate.scheduler import ENGINES, engines_for
 from foretell.validate.scheduler_controls import check_controls
 from foretell.validate.scheduler_corpus import Corpus, Recorded, read_corpora
+from foretell.validate.scheduler_tables import show
 
 
 @cache
@@ -71,3 +74,16 @@ def test_wrong_settings_are_noticed_wherever_they_bind() -> None:
     for setting in ("block_size", "async_scheduling", "enable_prefix_caching", "kv_cache_groups"):
         assert binding[setting] > 0, setting
     assert sum(n > 0 for n in binding.values()) >= 15
+
+
+def test_the_command_replays_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["validate", "scheduler", "--corpus", "--json"])
+    assert not end.value.code
+    told = json.loads(capsys.readouterr().out)["corpora"]
+    assert [one["vllm_version"] for one in told] == [corpus.version for corpus in corpora()]
+    for one, corpus in zip(told, corpora(), strict=True):
+        assert one["scenarios_equal"] == one["scenarios"] == len(corpus.scenarios)
+        assert one["steps_equal"] == one["steps"] == sum(len(s.vllm.steps) for s in corpus.scenarios)
+    show(told[-1])
+    assert f"{told[-1]['steps']:,} steps equal" in " ".join(capsys.readouterr().out.split())

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     metavar="PATH",
     help="Interpreter that has vllm; without it $FORETELL_VLLM_PYTHON, or this one.",
 )
+@click.option("--corpus", is_flag=True, help="Replay the decisions of vLLM that are shipped; needs no vllm.")
 @click.option(
     "--replay-file",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -45,6 +46,7 @@ def scheduler_command(
     controls: int | None,
     scale: bool,
     vllm_python: str | None,
+    corpus: bool,
     replay_file: Path,
 ) -> None:
     r"""Take every step as vLLM's scheduler does, or show the first that is not.
@@ -58,10 +60,16 @@ def scheduler_command(
     Examples:
       foretell validate scheduler --vllm-python .venv-vllm/bin/python
       foretell validate scheduler --scenarios 2000 --seed 7 --json
+      foretell validate scheduler --corpus
     """
-    from foretell.validate.cli import print_json
     from foretell.validate.vllm_client import find_python
 
+    if corpus:
+        from foretell.validate.scheduler_corpus import corpus_summary
+
+        corpora = corpus_summary()
+        _tell(corpora, {"corpora": corpora} if as_json else None)
+        return
     if not replay_file.absolute().parent.is_dir():
         raise ValueError(f"--replay-file: folder {replay_file.parent} does not exist; make it first")
     if find_spec("hypothesis") is None:
@@ -77,13 +85,20 @@ def scheduler_command(
         scale,
         replay_file,
     )
-    if as_json:
-        print_json(found)
-    else:
-        from foretell.validate.scheduler_tables import show
+    _tell([found], found if as_json else None)
 
-        show(found)
-    if not found["all_equal"]:
+
+def _tell(found: list[dict[str, Any]], as_json: Any) -> None:
+    """Print summaries as tables, or what stands for them as JSON; exit with 1 if anything differs."""
+    from foretell.validate.cli import print_json
+    from foretell.validate.scheduler_tables import show
+
+    if as_json is not None:
+        print_json(as_json)
+    else:
+        for summary in found:
+            show(summary)
+    if not all(one["all_equal"] for one in found):
         raise SystemExit(1)
 
 

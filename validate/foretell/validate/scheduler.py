@@ -123,7 +123,7 @@ def summary(
     mismatches: Sequence[Mapping[str, Any]] = (),
     scale: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """The evidence, as JSON has it; nothing in it depends on the machine but `scale`."""
+    """The evidence, as JSON has it; nothing in it depends on the machine but `scale`, a row a scenario."""
     wrong = [r for r in results if r.difference is not None or r.error]
     return {
         "vllm_version": version,
@@ -146,7 +146,25 @@ def summary(
         "controls": count_controls(r.controls for r in results),
         "mismatches": [dict(one) for one in mismatches],
         "scale": [dict(one) for one in scale],
+        "scale_together": together(scale),
         "all_equal": not wrong and all(one["identical"] for one in scale),
+    }
+
+
+def together(scale: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """All scenarios that were timed, one after the other; None without any."""
+    if not scale:
+        return None
+    requests, vllm_s, ours_s = (
+        sum(one[key] for one in scale) for key in ("requests", "vllm_cpu_s", "foretell_cpu_s")
+    )
+    return {
+        "requests": requests,
+        "steps": sum(one["steps"] for one in scale),
+        "identical": all(one["identical"] for one in scale),
+        "vllm_requests_per_cpu_s": requests / vllm_s,
+        "foretell_requests_per_cpu_s": requests / ours_s,
+        "times": vllm_s / ours_s,
     }
 
 

@@ -43,7 +43,7 @@ def show(summary: Mapping[str, Any]) -> None:
         scale = table(
             "Scale", "scenario", "requests", "steps", "identical", "vLLM req/CPU-s", "ours req/CPU-s", "times"
         )
-        for row in summary["scale"]:
+        for row in [*summary["scale"], {"name": "all"} | summary["scale_together"]]:
             scale.add_row(
                 row["name"],
                 f"{row['requests']:,}",
