@@ -8,8 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from foretell.sim import Scenario
-from foretell.sim.closed_form import forecast_closed_form
 from foretell.sim.metrics import span_s
 from foretell.sim.report.timeline_chart import overview, shares_over_time, single_steps
 from foretell.sim.report.timeline_picture import ROWS, busiest_window, chosen, timeline_section
@@ -138,8 +136,3 @@ def test_a_row_is_as_full_as_its_engine_is_busy() -> None:
         else:
             y = float(value)
     assert abs(area) == pytest.approx(0.25 * float(band[2]) * float(band[3]), rel=0.02)
-
-
-def test_what_has_no_course_of_events_says_so() -> None:
-    found = forecast_closed_form(Scenario.from_dict(SCENARIOS["one engine"]))
-    assert "simulate it" in timeline_section(found)

@@ -145,8 +145,10 @@ def _objective_tile(verdict: Verdict, result: Told) -> str:
 
 def _whose(result: Told) -> str:
     """Whose interval it is, in a tile."""
+    from foretell.sim.closed_form import ClosedForm
+
     n = result.scenario.replications
-    if not hasattr(result, "run"):
+    if isinstance(result, ClosedForm):
         return "range of the models' errors"
     return "one run" if n >= FEW else f"{n} runs"
 

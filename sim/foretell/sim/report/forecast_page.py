@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -24,32 +23,40 @@ if TYPE_CHECKING:
 
     Told: TypeAlias = "Forecast | ClosedForm"
 
+_ENDLESS = (
+    "<p>A closed form is of an endless run with an even load: nothing changes over time.</p>",
+    "<p>A forecast in closed form is of an endless run: simulate it to see what engines do.</p>",
+)
+"""What stands over time, and for the engines, where nothing was simulated."""
+
 
 def forecast_page(result: Told) -> str:
     """The whole page as HTML; equal forecasts give equal pages.
 
     A simulated forecast's first run is simulated once more, to record its steps.
     """
-    known = result if hasattr(result, "busy") else _recorded(result)
-    parts: list[tuple[str, str, Callable[[Told], str]]] = [
-        ("latency", "How long requests take", latency_section),
-        ("time", "Over time", over_time_section),
-        ("steps", "Where the time of steps goes", step_time_section),
-        ("timeline", "What the engines did", timeline_section),
-        ("tornado", "What the answer hangs on", lambda told: light_section(told.scenario)),
-        ("figures", "All figures", figures_section),
-        ("settings", "What was asked, settings and sources", settings_section),
+    from foretell.sim.closed_form import ClosedForm
+    from foretell.sim.steps import with_loads
+
+    if isinstance(result, ClosedForm):
+        known: Told = result
+        over_time, timeline = _ENDLESS
+    else:
+        known = with_loads(result)
+        over_time, timeline = over_time_section(known), timeline_section(known)
+    parts = [
+        ("latency", "How long requests take", latency_section(known)),
+        ("time", "Over time", over_time),
+        ("steps", "Where the time of steps goes", step_time_section(known)),
+        ("timeline", "What the engines did", timeline),
+        ("tornado", "What the answer hangs on", light_section(result.scenario)),
+        ("figures", "All figures", figures_section(known)),
+        ("settings", "What was asked, settings and sources", settings_section(known)),
     ]
     what = subject(result)
     body = [f"<h1>{prose('Forecast: ' + what.split(';')[0])}</h1>", answer_section(result)]
-    body += [section(key, title, make(known)) for key, title, make in parts]
+    body += [section(key, title, text) for key, title, text in parts]
     return document(f"foretell: {what}", "".join(body))
-
-
-def _recorded(result: Forecast) -> Forecast:
-    from foretell.sim.steps import with_loads
-
-    return with_loads(result)
 
 
 def to_html(result: Told, path: str | Path | None) -> str:

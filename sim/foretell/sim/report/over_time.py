@@ -18,7 +18,6 @@ from foretell.sim.steps import EngineSteps, engine_steps
 from foretell.sim.timeline_spans import stays
 
 if TYPE_CHECKING:
-    from foretell.sim.closed_form import ClosedForm
     from foretell.sim.forecasting import Forecast
 
 _BINS = 150
@@ -26,10 +25,8 @@ _ROWS = 16
 """Engines of a pool that get a row of the table."""
 
 
-def over_time_section(result: Forecast | ClosedForm) -> str:
+def over_time_section(result: Forecast) -> str:
     """Requests running and waiting, KV cache, arrivals and output, by pool: HTML."""
-    if hasattr(result, "busy"):
-        return "<p>A closed form is of an endless run with an even load: nothing changes over time.</p>"
     engines = engine_steps(result)
     edges = _edges(result, engines)
     if edges is None:

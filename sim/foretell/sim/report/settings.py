@@ -25,9 +25,10 @@ FILE = "scenario.yaml"
 
 def settings_section(result: Told) -> str:
     """How to repeat it, the scenario, vLLM's lines, every setting, sources: HTML."""
+    from foretell.sim.closed_form import ClosedForm
     from foretell.sim.forecast_json import tool_version
 
-    closed = hasattr(result, "busy")
+    closed = isinstance(result, ClosedForm)
     command = (
         f"foretell forecast {FILE}" + (" --method closed_form" if closed else "") + " --html report.html"
     )

@@ -17,7 +17,6 @@ from foretell.sim.report.words import whole_percent
 from foretell.sim.steps import KINDS, EngineSteps, engine_steps
 
 if TYPE_CHECKING:
-    from foretell.sim.closed_form import ClosedForm
     from foretell.sim.forecasting import Forecast
 
 ROWS = 32
@@ -27,10 +26,8 @@ _NEAR_ROWS, _NEAR_STEPS = 6, 360
 _CANDIDATES = 400
 
 
-def timeline_section(result: Forecast | ClosedForm) -> str:
+def timeline_section(result: Forecast) -> str:
     """Engines by time, as words, pictures and a table: HTML."""
-    if hasattr(result, "busy"):
-        return "<p>A forecast in closed form is of an endless run: simulate it to see what engines do.</p>"
     engines = engine_steps(result)
     run = result.run
     span = span_s(run)
