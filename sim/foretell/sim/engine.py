@@ -27,6 +27,7 @@ from foretell.models import StepCost
 from foretell.sim import handover, runs, schedule, walk
 from foretell.sim.config import EngineConfig
 from foretell.sim.kv import BlockCounter, BlockPool
+from foretell.sim.pauses import Pause
 from foretell.sim.prefix import PrefixPool
 from foretell.sim.request import (
     CANCELLED,
@@ -62,7 +63,7 @@ class Engine:
         on_step: called for every step, in order; costs time proportional to the batch.
         record_itl: keep the gaps between successive tokens of a request: `itl_s`, and `itl_n` how many.
         record_loads: keep what every step carried: `loads`, a row a run of steps that decode alike,
-            (start_s, end_s, how many, the `StepLoad` of the first).
+            (start_s, end_s, how many, the `StepLoad` of the first); and `pauses`, see `foretell.sim.pauses`.
 
     Attributes:
         wake: when to call `commit` and `plan` next; infinite while idle.
@@ -107,6 +108,7 @@ class Engine:
         "on_step",
         "outstanding",
         "partials",
+        "pauses",
         "pausing",
         "phase",
         "pool",
@@ -147,6 +149,7 @@ class Engine:
         self.itl_s = array("d") if record_itl else None
         self.itl_n = array("q")
         self.loads: list[tuple[Any, ...]] | None = [] if record_loads else None
+        self.pauses: list[Pause] = []
         # Settings, spared the way through `config`.
         self.block_size = config.block_size
         self.max_seqs = config.max_num_seqs

@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from foretell.sim import handover, runs, walk
+from foretell.sim.pauses import AGAIN, BACK
 from foretell.sim.request import DECODING, PREFILLING, RECEIVED, REMOTE, WAITING, Request
 
 if TYPE_CHECKING:
@@ -162,6 +163,8 @@ def _admit(engine: Engine, start: float, room: int, threshold: int, chunks: Batc
                 head.paused_s = head.scheduled_s = start
             else:
                 stats.queue_s += start - head.paused_s
+                if engine.loads is not None:
+                    engine.pauses.append((head.row, BACK, start))
             chunks.append((head, n, c))
             if c + n < head.target:
                 engine.partials.append(head)
@@ -219,6 +222,7 @@ def _plan_step(
     if engine.loads is not None:
         used = stats.kv_blocks - engine.pool.free
         engine.loads.append((start, end, 1, tokens, pairs, read, seqs, decoding, context, sampled, used))
+        engine.pauses += [(r.row, AGAIN, end) for r in complete if r.n_preemptions]
     stats.steps += 1
     stats.busy_s += seconds
     stats.prefill_tokens += tokens

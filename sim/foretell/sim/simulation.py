@@ -15,6 +15,7 @@ from foretell.sim.cluster import Calls, drive
 from foretell.sim.config import EngineConfig
 from foretell.sim.engine import Batch, OnStep
 from foretell.sim.engines import AnyEngine, make_engine
+from foretell.sim.pauses import paused
 from foretell.sim.request import FINISHED, REJECTED, Request
 from foretell.sim.routers import Router, make_router
 from foretell.sim.stats import EngineStats
@@ -48,6 +49,7 @@ class Run:
             (start_s, end_s, how many, the seven figures of the first one's `StepLoad`).
         trace: the workload.
         kv_blocks: by replica, for every row of its loads, the KV blocks in use on average.
+        pauses: by replica, with its loads, who was preempted and when it went on; see `foretell.sim.pauses`.
         scheduled_s: when the first step that carried it started; NaN where none did.
         handovers: how KV caches passed between engines, where prefill and decode are apart.
         queries: what came of the queries, where these are calls of programs.
@@ -67,6 +69,7 @@ class Run:
     trace: Trace | None = field(default=None, repr=False)
     loads: tuple[Floats, ...] | None = field(default=None, repr=False)
     kv_blocks: tuple[Floats, ...] | None = field(default=None, repr=False)
+    pauses: tuple[Floats, ...] | None = field(default=None, repr=False)
     scheduled_s: Floats | None = field(default=None, repr=False)
     handovers: Handovers | None = field(default=None, repr=False)
     queries: ProgramRun | None = field(default=None, repr=False)
@@ -199,12 +202,19 @@ def simulate(
     )
 
 
-def recorded_loads(engines: Sequence[AnyEngine]) -> dict[str, Any]:
-    """Fields `loads` and `kv_blocks` of a `Run`, of engines that recorded them; none of none."""
+def recorded_loads(engines: Sequence[AnyEngine], numbers: Ints | None = None) -> dict[str, Any]:
+    """Fields `loads`, `kv_blocks` and `pauses` of a `Run`, of engines that recorded them; none of none.
+
+    `numbers`: what requests are called there, by row, where these are not the rows.
+    """
+    if not engines:
+        return {}
     rows = [np.asarray(e.loads, dtype=np.float64).reshape(-1, 11) for e in engines]
-    return (
-        {"loads": tuple(r[:, :10] for r in rows), "kv_blocks": tuple(r[:, 10] for r in rows)} if rows else {}
-    )
+    return {
+        "loads": tuple(r[:, :10] for r in rows),
+        "kv_blocks": tuple(r[:, 10] for r in rows),
+        "pauses": tuple(paused(e.pauses, numbers) for e in engines),
+    }
 
 
 def step_teller(on_step: OnReplicaStep, replica: int) -> OnStep:

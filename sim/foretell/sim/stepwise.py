@@ -15,6 +15,7 @@ from typing import Any
 from foretell.models import StepCost, StepLoad
 from foretell.sim.config import EngineConfig
 from foretell.sim.engine import Batch, OnStep
+from foretell.sim.pauses import AGAIN, BACK, PREEMPTED, Pause
 from foretell.sim.request import CANCELLED, DECODING, FINISHED, PREFILLING, REJECTED, WAITING, Request
 from foretell.sim.stats import EngineStats
 from foretell.sim.stepwise_requests import Entry, Live
@@ -48,6 +49,7 @@ class StepwiseEngine:
         "loads",
         "max_model_len",
         "on_step",
+        "pauses",
         "pausing",
         "pool",
         "priority",
@@ -73,6 +75,7 @@ class StepwiseEngine:
         self.itl_s = array("d") if record_itl else None
         self.itl_n = array("q")
         self.loads: list[tuple[Any, ...]] | None = [] if record_loads else None
+        self.pauses: list[Pause] = []
         self.max_model_len = config.max_model_len
         self.priority = config.scheduling_policy == "priority"
         self.scheduler = Scheduler(config)
@@ -158,6 +161,8 @@ class StepwiseEngine:
             self.fruitless = 0
             if request.state == PREFILLING:
                 request.state = DECODING
+                if self.loads is not None and request.n_preemptions:
+                    self.pauses.append((request.row, AGAIN, now))
             if live.known == live.total:
                 request.state = FINISHED
                 request.finish_s = now
@@ -226,6 +231,8 @@ class StepwiseEngine:
         if request.state < FINISHED:
             request.state = WAITING
         request.paused_s = self.token_at
+        if self.loads is not None:
+            self.pauses.append((request.row, PREEMPTED, self.token_at))
         self.stats.preemptions += 1
         self.fruitless += 1
         check_patience(request, self.fruitless)
@@ -245,6 +252,8 @@ class StepwiseEngine:
                     request.scheduled_s = start
                 else:
                     stats.queue_s += start - request.paused_s
+                    if self.loads is not None:
+                        self.pauses.append((request.row, BACK, start))
         load: Any = load_of(batch)  # its figures may be arrays elsewhere; here they are numbers
         seconds = self.cost(*load)
         end = start + seconds

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING
 
+from foretell.sim.pauses import PREEMPTED
 from foretell.sim.request import DECODING, DRAINING, FINISHED, PREFILLING, RECEIVED, WAITING, Request, in_line
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def preempt(engine: Engine, request: Request, scheduled: int = 0) -> None:
         request.computed = 0
         request.place = -1
         request.paused_s = engine.token_at
+    if engine.loads is not None:
+        engine.pauses.append((request.row, PREEMPTED, engine.token_at))
     engine.fruitless += 1
     check_patience(request, engine.fruitless)
     request.n_preemptions += 1

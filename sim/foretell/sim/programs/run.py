@@ -257,13 +257,14 @@ class _CallLog:
                 preempted,
                 0 if done else (1 if request is not None or call.query.over else 2),
                 call.engine,
+                call.serial,
             )
         )
 
 
 def _result(queries: list[Query], log: _CallLog, engines: Engines, loads: bool) -> ProgramRun:
     times = np.frombuffer(log.times, dtype=np.float64).reshape(-1, 5)
-    counts = np.frombuffer(log.counts, dtype=np.int64).reshape(-1, 8)
+    counts = np.frombuffer(log.counts, dtype=np.int64).reshape(-1, 9)
     every = [engine for server in engines.servers for engine in server.engines]
     gaps = (
         np.concatenate([np.asarray(e.itl_s, dtype=np.float64) for e in every] or [np.zeros(0)]),
@@ -284,7 +285,7 @@ def _result(queries: list[Query], log: _CallLog, engines: Engines, loads: bool) 
         engines=tuple(engine.stats for engine in every),
         itl=gaps,
         scheduled_s=times[:, 4],
-        **recorded_loads(every if loads else ()),
+        **recorded_loads(every if loads else (), counts[:, 8]),
     )
     return ProgramRun(
         arrival_s=np.array([q.arrival_s for q in queries]),
