@@ -115,7 +115,8 @@ def curve_errors(folder: Path) -> pd.DataFrame:
     The profiles were fitted to these very curves; what is told from the first five points is not.
 
     Returns:
-        A row a model and k: measured, profile, told (NaN up to 16 samples) [shares].
+        A row a model and k: measured, profile, told (NaN up to 16 samples) [shares]; profile_off, told_off
+        [points, without sign].
 
     Raises:
         ValueError: the file is missing.
@@ -134,13 +135,16 @@ def curve_errors(folder: Path) -> pd.DataFrame:
         profile = load_outcomes("livecodebench", f"qwen3-{str(model).lower()}").difficulty
         told = fit_curve(ks[ks <= _SEEN], measured[ks <= _SEEN])
         for k, share in zip(ks, measured, strict=True):
+            shipped, far = float(beta_pass_at_k(k, profile)), float(beta_pass_at_k(k, told))
             rows.append(
                 {
                     "model": f"qwen3-{str(model).lower()}",
                     "k": int(k),
                     "measured": share,
-                    "profile": float(beta_pass_at_k(k, profile)),
-                    "told": float(beta_pass_at_k(k, told)) if k > _SEEN else np.nan,
+                    "profile": shipped,
+                    "told": far if k > _SEEN else np.nan,
+                    "profile_off": 100 * abs(shipped - share),
+                    "told_off": 100 * abs(far - share) if k > _SEEN else np.nan,
                 }
             )
     return pd.DataFrame(rows)

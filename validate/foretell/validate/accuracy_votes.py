@@ -46,7 +46,7 @@ def published_votes() -> pd.DataFrame:
 
     Returns:
         A row a model: pass_at_1, measured, predicted, shipped (the bundled profile's, which saw all of them),
-        error (predicted less measured), noise (one standard error of 30 problems) and top_wrong_share.
+        error (predicted less measured), off (without sign), noise (one standard error of 30 problems) and top_wrong_share.
 
     """
     import pandas as pd
@@ -71,6 +71,7 @@ def published_votes() -> pd.DataFrame:
                 "predicted": predicted,
                 "shipped": vote_of(profiles[model], 64),
                 "error": predicted - measured,
+                "off": abs(predicted - measured),
                 "noise": _noise(profiles[model], 64, _PROBLEMS_AIME),
                 "top_wrong_share": share,
             }
