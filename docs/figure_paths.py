@@ -101,16 +101,17 @@ def record() -> dict[str, Any]:
 def shown(value: Any, spec: str) -> str:
     """A figure as pages have it; "–" for one that is not there, yes or no for what is true or not.
 
-    `spec` is Python's, or `%1` (per cent with one decimal), `ms1` (milliseconds), `word` (one to twelve in
-    letters), `sig2` (two significant digits); a leading `+` writes the sign of what is not 0. Minus is "−".
+    `spec` is Python's, or `%1` (per cent with one decimal), `ms1`, `us1` (milli-, microseconds), `word` (one
+    to twelve in letters), `sig2` (two significant digits); a leading `+` writes the sign of what is not 0.
+    Minus is "−".
     """
     if value is None:
         return "–"
     if isinstance(value, str | bool):
         return {True: "yes", False: "no"}.get(value, str(value))
-    scaled = re.fullmatch(r"(\+?)(%|ms|k|M)(\d)", spec)
+    scaled = re.fullmatch(r"(\+?)(%|ms|us|k|M)(\d)", spec)
     if scaled:
-        number = value * {"%": 100, "ms": 1000, "k": 1e-3, "M": 1e-6}[scaled[2]]
+        number = value * {"%": 100, "ms": 1e3, "us": 1e6, "k": 1e-3, "M": 1e-6}[scaled[2]]
         text = f"{number:{scaled[1]},.{scaled[3]}f}"
     elif spec == "word":
         return _WORDS[value] if value in range(len(_WORDS)) else f"{value:,}"

@@ -67,6 +67,7 @@ SUMMARY: dict[str, Any] = {
     [
         ("{s/a/b:%1} %, {s/a/name}", "4.8 %, x"),
         ("{s/a/b:ms0} ms", "48 ms"),
+        ("{s/a/b:us0} µs", "48,100 µs"),
         ("{s/by/p/off:+%0}", "\N{MINUS SIGN}25"),
         ("{s/by/q~1r/n} and {s/by/q~1r/n:k1}", "1,500 and 1.5"),
         ("{sum(s/by/*/n)} in {count(s/by/*):word}", "1,502 in two"),

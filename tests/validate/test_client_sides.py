@@ -141,6 +141,15 @@ def test_the_command_and_its_file(tmp_path: Path) -> None:
     assert CliRunner().invoke(main, ["validate", "client", "--data", str(written)]).exit_code == 2
 
 
+def test_the_bundled_measurement_is_that_of_the_shipped_recordings() -> None:
+    told = json.loads(CliRunner().invoke(main, ["validate", "client", "--json"]).stdout)
+    bundled, names = told["bundled"]["vllm-0.32-loopback"], ("source", "date", "machine")
+    assert [bundled[name] for name in names] == [told["client"][name] for name in names]
+    assert {name: bundled[name] for name in FIGURES} == pytest.approx(
+        {name: told["client"][name] for name in FIGURES}, rel=1e-3
+    )
+
+
 @pytest.mark.skipif(not SHIPPED.is_dir(), reason="no measurements are shipped")
 def test_the_bundled_client_is_what_the_shipped_measurements_give() -> None:
     found, bundled = fit_client(read_sides(SHIPPED)), load_client("vllm-0.32-loopback")

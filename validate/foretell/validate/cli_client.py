@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def client_command(as_json: bool, data: Path | None, write: Path | None) -> None
 
     Both sides of every request were measured: at `vllm bench serve`, and in the engine that it asked.
     """
-    from foretell.sim.client import client_from_mapping, client_toml
+    from foretell.sim.client import bundled_clients, client_from_mapping, client_toml, load_client
     from foretell.validate.client_sides import client_errors, read_sides
 
     if data is not None and not data.is_dir():
@@ -39,7 +40,7 @@ def client_command(as_json: bool, data: Path | None, write: Path | None) -> None
     if as_json:
         from foretell.validate.cli import print_json
 
-        print_json(found)
+        print_json(found | {"bundled": {name: asdict(load_client(name)) for name in bundled_clients()}})
     else:
         _show(found)
 
