@@ -15,7 +15,9 @@ from foretell.models.kinetics_curves import Pricing, chain_costs
 from foretell.models.kinetics_paper import paper_models
 from foretell.models.profiles import load_outcomes
 from foretell.validate.kinetics_load import (
+    KINDS,
     OVERLOAD_RPS,
+    Frontiers,
     Setting,
     accuracies,
     alone_s,
@@ -81,21 +83,55 @@ def test_choices_keep_to_the_rate_and_the_limit() -> None:
     assert crowded.accuracy < max(float(a[-1]) for a in found.accuracy.values())
 
 
-@pytest.fixture(scope="module")
-def page() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs_kinetics", ROOT / "docs" / "kinetics.py")
+needs_docs = pytest.mark.skipif(
+    not (ROOT / "docs" / "measure_kinetics.py").is_file(), reason="the tests are on their own"
+)
+
+
+def measure() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("measure_kinetics", ROOT / "docs" / "measure_kinetics.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
+@needs_docs
+def test_the_page_s_tables_of_made_up_costs() -> None:
+    """4B reaches 0.5, and 14B, twice as dear, 0.8."""
+    accuracy = {"4B": np.array([0.3, 0.4, 0.5, 0.5]), "14B": np.array([0.3, 0.4, 0.5, 0.8])}
+    costs = {"4B": np.array([0.2, 0.3, 0.5, 0.6]), "14B": np.array([0.4, 0.6, 1, 1.6])}
+    found = Frontiers((1024, 2048, 3072, 4096), accuracy, dict.fromkeys(KINDS, costs))
+    page = measure()
+    assert page.cheapest(found, (0.5, 0.8, 0.9)) == {
+        "0.50": dict.fromkeys(KINDS, "**4B** (14B 2.00×)"),
+        "0.80": dict.fromkeys(KINDS, "**14B**"),
+        "0.90": dict.fromkeys(KINDS, "none"),
+    }
+    assert page.highest_rates(found, (0.5, 0.8)) == {
+        "4B": {"0.50": pytest.approx(2)},
+        "14B": {"0.50": pytest.approx(1), "0.80": pytest.approx(1 / 1.6)},
+    }
+    assert page.large_over_small(found, "full") == pytest.approx({0.3: 2, 0.4: 2, 0.5: 2})
+
+
+@needs_docs
+def test_the_page_s_choices_and_the_noise_of_seeds() -> None:
+    page, sizes = measure(), ("4B", "14B")
+    found = frontiers(SMALL, sizes, (1024,))
+    best = max(sizes, key=lambda size: float(found.accuracy[size][0]))
+    shown = f"{best}, 1,024: {100 * found.accuracy[best][0]:.0f} %"
+    assert page.within(found, SMALL, (0.05,), (1.0, 60.0)) == {"0.05": {"1": "none", "60": shown}}
+    assert 0 < page.other_seed(SMALL, (1024,)) < 0.5
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(not (ROOT / "docs" / "kinetics.py").is_file(), reason="the tests are on their own")
-def test_the_page_shows_what_the_simulator_says(page: ModuleType) -> None:
-    """Two figures of the table of highest rates, all of which take minutes. If it fails: docs/kinetics.py."""
+@needs_docs
+def test_the_page_shows_what_the_simulator_says() -> None:
+    """Two of the highest rates. If it fails: python docs/figures.py --run kinetics_load."""
     found = frontiers(Setting(), ("4B", "14B"), (8192, 12_288, 16_384))
-    rows = [line.strip("| ").split(" | ") for line in page.PAGE.read_text(encoding="utf-8").splitlines()]
+    page = (ROOT / "docs" / "kinetics.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines()]
     heads = next(row for row in rows if row[0] == "size")
     column = heads.index("0.65")
     for size in ("4B", "14B"):

@@ -46,7 +46,8 @@ def published_votes() -> pd.DataFrame:
 
     Returns:
         A row a model: pass_at_1, measured, predicted, shipped (the bundled profile's, which saw all of them),
-        error (predicted less measured), off (without sign), noise (one standard error of 30 problems) and top_wrong_share.
+        error (predicted less measured), off (without sign), noise (one standard error of 30 problems) and
+        top_wrong_share.
 
     """
     import pandas as pd
