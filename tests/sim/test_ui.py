@@ -233,16 +233,17 @@ def test_frontier_of_a_task_goes_over_samples(client: Any) -> None:
 
 
 def test_vllm_line_is_laid_over_the_pool(client: Any) -> None:
-    command = "vllm serve Qwen/Qwen3-32B -tp 2 --max-num-seqs 64 --port 80 --max-num-seq 3"
+    command = "vllm serve Qwen/Qwen3-32B -tp 2 --max-num-seqs 64 --port 80 --max-nun-seqs 3"
     told = client.post("/vllm", json={"scenario": dict(CHAT), "command": command}).json()
     pool = told["scenario"]["pools"]["chat"]
     assert pool["model"] == "qwen3-32b"
     assert (pool["tensor_parallel_size"], pool["hardware"]) == (2, "h100-sxm")
     assert pool["engine"] == {"max_num_seqs": 64}
     assert {"flag": "-tp 2", "as": "pools.chat.tensor_parallel_size: 2"} in told["understood"]
-    ignored = {one["flag"]: one["why"] for one in told["ignored"]}
-    assert "did you mean --max-num-seqs?" in ignored["--max-num-seq 3"]
-    assert "--port 80" in ignored
+    assert told["left_out"] == [
+        {"flag": "--max-nun-seqs 3", "why": "unknown flag, did you mean --max-num-seqs?"}
+    ]
+    assert told["harmless"] == ["--port 80"]
     bad = client.post("/vllm", json={"scenario": dict(CHAT), "command": "rm -rf /"})
     assert (bad.status_code, bad.json()["field"]) == (422, None)
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
-import subprocess
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,8 +18,8 @@ from foretell.sim.forecasting import deployed
 from foretell.sim.presets import EngineSettings, engine_config, resolve_settings
 from foretell.sim.vllm_command import ServeCommand, serve_commands
 from places import example
+from serve_lines import MEMORY, PYTHONS, ask_vllm, engine_settings
 
-PYTHONS = [path for path in os.environ.get("FORETELL_VLLM_PYTHON", "").split(os.pathsep) if path]
 CHAT = {"model": "llama-3.1-8b", "hardware": "h100-sxm"}
 SERVE = "vllm serve meta-llama/Llama-3.1-8B"
 
@@ -103,25 +100,7 @@ def test_only_what_differs_from_vllms_own_defaults(changes: dict[str, Any], flag
     assert sorted(found) == sorted(flags.split())
 
 
-ENGINES = st.fixed_dictionaries(
-    {},
-    optional={
-        "preset": st.sampled_from(["vllm-0.32-server", "vllm-0.32-offline", "vllm-0.30-server"]),
-        "max_num_seqs": st.sampled_from([8, 64, 256, 1024]),
-        "max_num_batched_tokens": st.sampled_from([2048, 8192, 16384]),
-        "max_model_len": st.sampled_from([2048, 16384]),
-        "block_size": st.sampled_from([16, 32]),
-        "enable_prefix_caching": st.booleans(),
-        "async_scheduling": st.booleans(),
-        "enforce_eager": st.booleans(),
-        "scheduling_policy": st.sampled_from(["fcfs", "priority"]),
-        "long_prefill_token_threshold": st.sampled_from([0, 1024]),
-        "scheduler_reserve_full_isl": st.booleans(),
-        "watermark": st.sampled_from([0.0, 0.05]),
-        "performance_mode": st.sampled_from(["balanced", "throughput"]),
-    },
-)
-MEMORY = st.sampled_from([{}, {"num_gpu_blocks": 4000}, {"gpu_memory_utilization": 0.85}])
+ENGINES = engine_settings("vllm-0.32-server", "vllm-0.32-offline", "vllm-0.30-server")
 
 
 @settings(max_examples=60, deadline=None)
@@ -208,15 +187,8 @@ def test_vllms_own_parser_takes_the_lines(python: str) -> None:
     ]
     ours = [read_back(text) for text in lines]
     names = sorted({name for row in ours for name in row} - {"model", "kv_transfer_config"})
-    done = subprocess.run(
-        [python, str(Path(__file__).with_name("vllm_parses.py"))],
-        input=json.dumps({"lines": lines, "names": names}),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    for mine, theirs in zip(ours, json.loads(done.stdout)["parsed"], strict=True):
+    told = ask_vllm(python, lines, names)["parsed"]
+    for mine, theirs in zip(ours, told, strict=True):
         assert theirs["model"] == mine["model"]
         for name in set(mine) & set(names):
             assert theirs[name] == (-1 if mine[name] == "auto" else mine[name]), name

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
+import tomllib
 from dataclasses import replace
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -19,28 +17,10 @@ from foretell.sim.forecasting import deployed
 from foretell.sim.presets import EngineSettings
 from foretell.sim.scenario import Pool
 from foretell.sim.vllm_command import model_id, serve_commands
-from foretell.sim.vllm_flags import ENGINE, IGNORED, POOL, SHORT, SWITCHES
+from foretell.sim.vllm_flags import ENGINE, POOL, flags, names, short_flags
 from foretell.sim.vllm_line import read_serve_line
+from serve_lines import MEMORY, PYTHONS, ask_vllm, engine_settings
 
-PYTHONS = [path for path in os.environ.get("FORETELL_VLLM_PYTHON", "").split(os.pathsep) if path]
-NOT_OF_032 = {
-    "calculate-kv-scales",
-    "device",
-    "disable-log-requests",
-    "guided-decoding-backend",
-    "logits-processor-pattern",
-    "lora-extra-vocab-size",
-    "max-long-partial-prefills",
-    "max-num-partial-prefills",
-    "num-lookahead-slots",
-    "num-redundant-experts",
-    "prompt-adapters",
-    "rope-scaling",
-    "rope-theta",
-    "swap-space",
-    "task",
-}
-"""Flags that lines for other versions of vLLM have."""
 CHAT = {"model": "llama-3.1-8b", "hardware": "h100-sxm"}
 WORKLOAD = {"arrivals": {"process": "poisson", "rate_per_s": 1}, "lengths": {"prompt": 64, "output": 64}}
 
@@ -85,25 +65,7 @@ LAYOUTS = st.sampled_from(
         },
     ]
 )
-ENGINES = st.fixed_dictionaries(
-    {},
-    optional={
-        "preset": st.sampled_from(["vllm-0.32-server", "vllm-0.32-offline"]),
-        "max_num_seqs": st.sampled_from([8, 256, 1024]),
-        "max_num_batched_tokens": st.sampled_from([2048, 16384]),
-        "max_model_len": st.sampled_from([2048, 16384]),
-        "block_size": st.sampled_from([16, 32]),
-        "enable_prefix_caching": st.booleans(),
-        "async_scheduling": st.booleans(),
-        "enforce_eager": st.booleans(),
-        "scheduling_policy": st.sampled_from(["fcfs", "priority"]),
-        "long_prefill_token_threshold": st.sampled_from([0, 1024]),
-        "scheduler_reserve_full_isl": st.booleans(),
-        "watermark": st.sampled_from([0.0, 0.05]),
-        "performance_mode": st.sampled_from(["balanced", "throughput"]),
-    },
-)
-MEMORY = st.sampled_from([{}, {"num_gpu_blocks": 4000}, {"gpu_memory_utilization": 0.85}])
+ENGINES = engine_settings("vllm-0.32-server", "vllm-0.32-offline")
 
 
 @settings(max_examples=60, deadline=None)
@@ -113,7 +75,7 @@ def test_what_a_plan_writes_is_read_back_as_the_same_pool(
 ) -> None:
     pool = layout | {"engine": engine | memory}
     found = read_serve_line(line_of(pool))
-    assert found.ignored == ()
+    assert not found.left_out + found.harmless
     same(
         pool,
         found.laid_over({"model": "qwen3-8b", "hardware": pool["hardware"], "engine": {"block_size": 64}}),
@@ -143,7 +105,7 @@ def test_every_bundled_model_is_found_by_what_a_line_calls_it() -> None:
 def test_names_of_checkpoints(model: str, pool: dict[str, str]) -> None:
     found = read_serve_line(f"vllm serve {model}")
     assert found.pool == pool
-    assert bool(found.ignored) == (not pool)
+    assert bool(found.left_out) == (not pool)
 
 
 @pytest.mark.parametrize(
@@ -162,22 +124,63 @@ def test_names_of_checkpoints(model: str, pool: dict[str, str]) -> None:
 def test_however_a_server_is_started(text: str) -> None:
     found = read_serve_line(text)
     assert found.pool == {"model": "qwen3-32b", "tensor_parallel_size": 2, "engine": {"max_num_seqs": 64}}
-    assert found.ignored == ()
+    assert not found.left_out + found.harmless
 
 
-def test_what_changes_nothing_is_named_with_its_reason() -> None:
+def test_what_is_not_read_is_told_by_what_it_would_do() -> None:
     found = read_serve_line(
         "vllm serve Qwen/Qwen3-32B --port 8000 --trust-remote-code --speculative-config.method mtp "
-        "--enable-auto-tool-choice --no-enable-log-requests --tensor-paralel-size 2 --swap_space 4 --bogus"
+        "--enable-auto-tool-choice --no-enable-log-requests --tensor-paralel-size 2 --swap_space 4 --bogus "
+        "--cudagraph-capture-sizes 1 2 4 --served-model-name a b"
     )
-    ignored = dict(found.ignored)
+    left_out = dict(found.left_out)
     assert found.pool == {"model": "qwen3-32b"}
-    assert ignored["--port 8000"].startswith("says how the server is reached")
-    assert "not modelled" in ignored["--speculative-config.method mtp"]
-    assert "not modelled" in ignored["--swap_space 4"]
-    assert ignored["--tensor-paralel-size 2"].endswith("did you mean --tensor-parallel-size?")
-    assert ignored["--bogus"] == "not a flag that is known here"
-    assert len(ignored) == 8
+    assert left_out == {
+        "--speculative-config.method mtp": "not forecast: drafts of speculative decoding",
+        "--tensor-paralel-size 2": "unknown flag, did you mean --tensor-parallel-size?",
+        "--swap_space 4": "a flag of an older version: vLLM 0.32 does not have it",
+        "--bogus": "unknown flag",
+        "--cudagraph-capture-sizes 1 2 4": "not forecast: how CUDA graphs are compiled and captured",
+    }
+    assert found.harmless == (
+        "--port 8000",
+        "--trust-remote-code",
+        "--enable-auto-tool-choice",
+        "--no-enable-log-requests",
+        "--served-model-name a b",
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ("--port many", "vLLM would refuse it: --port: 'many' is not a whole number"),
+        ("--port", "vLLM would refuse it: --port has no value"),
+        ("--cpu-offload-gb a", "vLLM would refuse it: --cpu-offload-gb: 'a' is not a number"),
+        ("--enable-lora=2", "vLLM would refuse it: --enable-lora: '2' is not true or false"),
+        ("--no-port 80", "unknown flag, did you mean --port?"),
+        ("--no-headless", "unknown flag, did you mean --headless?"),
+        ("--scheduling-policy lifo", "lifo is not modelled; known: fcfs, priority"),
+        ("--performance-mode interactivity", "interactivity is not modelled; known: balanced, throughput"),
+    ],
+)
+def test_values_that_a_flag_does_not_take_are_told(given: str, why: str) -> None:
+    found = read_serve_line(f"vllm serve Qwen/Qwen3-32B {given}")
+    assert found.left_out == ((given, why),)
+
+
+@pytest.mark.parametrize("given", ["--port=$PORT", "--port None", "--hf-token", "--hf-token a", "-h"])
+def test_values_that_are_not_known_yet_are_nobodys_business(given: str) -> None:
+    assert read_serve_line(f"vllm serve Qwen/Qwen3-32B {given}").harmless == (given,)
+
+
+def test_the_beginning_of_a_name_stands_for_it_as_with_vllm() -> None:
+    found = read_serve_line("vllm serve a/b --max-num-seq 3 --tensor-par 2 --no-enable-prefix --gpu-mem 0.5")
+    engine = {"max_num_seqs": 3, "enable_prefix_caching": False, "gpu_memory_utilization": 0.5}
+    assert found.pool == {"tensor_parallel_size": 2, "engine": engine}
+    ambiguous = read_serve_line("vllm serve Qwen/Qwen3-32B --quant fp8")
+    assert ambiguous.pool == {"model": "qwen3-32b"}
+    assert ambiguous.left_out[0][1].startswith("unknown flag")
 
 
 @pytest.mark.parametrize(
@@ -201,6 +204,9 @@ def test_numbers_as_vllm_takes_them(value: str, tokens: int) -> None:
         "vllm serve a/b --max-num-seqs many",
         "vllm serve a/b --max-num-seqs",
         "vllm serve a/b --max-num-seqs 1.5",
+        "vllm serve a/b --max-num-seqs 1k",
+        "vllm serve a/b --max-model-len 1.5K",
+        "vllm serve --served-model-name a Qwen/Qwen3-32B",
         "vllm serve a/b --watermark x",
         "vllm serve a/b --enforce-eager=maybe",
     ],
@@ -214,7 +220,8 @@ def test_what_is_no_such_line_is_refused_in_one(text: str) -> None:
 @given(
     st.lists(
         st.one_of(
-            st.sampled_from([*SHORT, *(f"--{f}" for f in [*POOL, *ENGINE, *IGNORED])]), st.text(max_size=6)
+            st.sampled_from([*short_flags(), *(f"--{name}" for name in [*names(), *flags()])]),
+            st.text(max_size=6),
         )
     )
 )
@@ -228,52 +235,38 @@ def test_any_words_give_a_line_or_a_refusal(words: list[str]) -> None:
 
 
 def test_flags_are_of_one_kind_each() -> None:
-    assert not set(POOL) & set(ENGINE)
-    assert not {*POOL, *ENGINE} & set(IGNORED)
-    assert {*POOL, *ENGINE, *IGNORED} >= SWITCHES
-    assert set(SHORT.values()) <= {*POOL, *ENGINE, *IGNORED}
+    text = (files("foretell.sim") / "data" / "vllm_flags.toml").read_text(encoding="utf-8")
+    told = [
+        name
+        for group in ("not_forecast", "harmless")
+        for kinds in tomllib.loads(text)[group].values()
+        for all_of_kind in kinds.values()
+        for name in all_of_kind.split()
+    ]
+    assert len(told) == len(set(told)) > 250
+    assert not {*POOL, *ENGINE} & set(told)
+    assert set(short_flags().values()) <= set(flags())
     assert set(POOL.values()) <= set(Pool.__dataclass_fields__)
-
-
-def test_what_bears_on_speed_and_is_not_modelled_is_told_so() -> None:
-    flags = "--max-num-scheduled-tokens 4096 --spec-method ngram --spec-tokens 3 --dcp-q-replicate"
-    line = read_serve_line(f"vllm serve Qwen/Qwen3-32B {flags}")
-    assert len(line.ignored) == 4
-    assert all("not modelled" in why for _, why in line.ignored)
+    assert {flag.kind for flag in flags().values()} == KINDS
 
 
 @pytest.mark.skipif(not PYTHONS, reason="FORETELL_VLLM_PYTHON names no interpreter that has vLLM")
 @pytest.mark.parametrize("python", PYTHONS)
 def test_the_flags_are_those_of_vllms_own_parser(python: str) -> None:
-    done = subprocess.run(
-        [python, str(Path(__file__).with_name("vllm_parses.py"))],
-        input=json.dumps({"lines": [], "names": []}),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout)
+    found = ask_vllm(python)
     if not found["version"].startswith("0.32."):
         pytest.skip(f"vLLM {found['version']}: the tables are those of 0.32")
-    theirs = {name.removeprefix("--"): kind for name, (_, kind) in found["flags"].items()}
-    ours = {*POOL, *ENGINE, *IGNORED}
-    assert ours - set(theirs) == NOT_OF_032
-    assert {flag for flag in ours & set(theirs) if theirs[flag] == "switch"} == SWITCHES - NOT_OF_032
-    for short, flag in SHORT.items():
-        assert (
-            short == "-O" or f"--{flag}" in found["flags"][short][0]
-        )  # -O3 is rewritten before it is parsed
-    for flag, field in ENGINE.items():
-        kind = str(EngineSettings.__dataclass_fields__[field].type)
-        told = next((name for name in ("bool", "float", "int") if name in kind), "str")
-        assert theirs[flag] in TYPES[told], flag
+    theirs = found["flags"]
+    assert {f"--{name}" for name in names()} == {name for name in theirs if name.startswith("--")}
+    shorts = {name: f"--{flag}" for name, flag in short_flags().items() if name != "-O"}
+    assert set(shorts) == {name for name in theirs if not name.startswith("--")}
+    assert all(flag in theirs[short][0] for short, flag in shorts.items())
+    for name, flag in flags().items():
+        if flag.stands == "older":
+            assert f"--{name}" not in theirs
+        else:
+            assert theirs[f"--{name}"][1] == flag.kind, name
 
 
-TYPES = {
-    "bool": ("switch",),
-    "float": ("float",),
-    "int": ("int", "human_readable_int", "human_readable_int_or_auto", "_optional_type"),
-    "str": ("str",),
-}
-"""Type of a setting → what reads its flag's value there."""
+KINDS = {"switch", "on", "list", "maybe", "whole", "tokens", "number", "text"}
+"""What flags take."""

@@ -1,11 +1,12 @@
 """What vLLM's own parser makes of `vllm serve` lines: a script for an interpreter that has vllm.
 
 stdin: {"lines": [...], "names": [...]}. stdout: {"version", "parsed": [{name: value} a line], "flags": {flag:
-[the same flag's names, "switch" or the type of its value]}}. Nothing of foretell is imported.
+[the same flag's names, what it takes as foretell.sim.vllm_flags calls it]}}. Nothing of foretell is imported.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import os
@@ -46,10 +47,32 @@ for line in asked["lines"]:
     transfer = given.get("kv_transfer_config")
     role = None if transfer is None else [transfer.kv_connector, transfer.kv_role]
     parsed.append({"model": given["model_tag"], "kv_transfer": role, **row})
+
+
+def takes(action: argparse.Action, text: str) -> bool:
+    """Whether an argument's type takes this text."""
+    try:
+        (action.type or str)(text)  # type: ignore[operator]
+    except Exception:  # whatever a parser's types raise
+        return False
+    return True
+
+
+def kind(action: argparse.Action) -> str:
+    """What an argument takes, found by trying it."""
+    if type(action).__name__ == "BooleanOptionalAction":
+        return "switch"
+    if action.nargs is not None:
+        return {"0": "on", "?": "maybe"}.get(str(action.nargs), "list")
+    if not takes(action, "1") or takes(action, "x") or takes(action, "[]"):
+        return "text"
+    if takes(action, "1k"):
+        return "tokens"
+    return "number" if takes(action, "1.5") else "whole"
+
+
 flags: dict[str, list[object]] = {}
 for action in make_arg_parser(Parser())._actions:  # type: ignore[operator]
-    value = getattr(action.type, "__name__", str(action.type))
-    kind = "switch" if action.nargs == 0 or type(action).__name__ == "BooleanOptionalAction" else value
-    flags |= {name: [action.option_strings, kind] for name in action.option_strings}
+    flags |= {name: [action.option_strings, kind(action)] for name in action.option_strings}
 json.dump({"version": vllm.__version__, "parsed": parsed, "flags": flags}, OUT)
 OUT.flush()

@@ -13,14 +13,18 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from foretell.sim.presets import DEFAULT_PRESET, EngineSettings
-from foretell.sim.vllm_flags import ENGINE, IGNORED, POOL, SHORT, SWITCHES
+from foretell.sim.presets import DEFAULT_PRESET
+from foretell.sim.vllm_flags import ENGINE, POOL, flags, nearest, short_flags, whole_name
 
+_CHOICES: Mapping[str, Sequence[str]] = {
+    "scheduling_policy": ("fcfs", "priority"),
+    "performance_mode": ("balanced", "throughput"),
+}
 _SIZES = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
 _TEXTS = ("dtype", "quantization", "kv_cache_dtype")
 _END = ("|", "||", "&", "&&", ";", ">", ">>", "2>&1", "2>", "&>", "<", "tee")
 _IMAGE = re.compile(r"(?:^|/)vllm(?:-openai)?(?:[:@][\w.:-]+)?$|vllm/vllm-openai")
-_HUMAN = re.compile(r"^(\d+(?:\.\d+)?)([kKmMgGtT]?)$")
+_HUMAN = re.compile(r"^(\d+(?:\.\d+)?)([kKmMgGtT])$")
 _DECIMAL, _BINARY = "kmgt", "KMGT"
 _FORMATS = (  # in a checkpoint's name → how its weights are stored
     ("nvfp4", "nvfp4"),
@@ -46,13 +50,15 @@ class ServeLine:
     Attributes:
         pool: fields of a `Pool`, as in a scenario's file.
         understood: what was given and what became of it, as (flag, "field: value").
-        ignored: what was given and why it changes nothing, as (flag, reason).
+        left_out: what was given and is not in the pool though it may matter, as (flag, reason).
+        harmless: what was given and does not bear on a forecast.
 
     """
 
     pool: Mapping[str, Any]
     understood: tuple[tuple[str, str], ...]
-    ignored: tuple[tuple[str, str], ...]
+    left_out: tuple[tuple[str, str], ...]
+    harmless: tuple[str, ...] = ()
 
     def laid_over(self, pool: Mapping[str, Any]) -> dict[str, Any]:
         """A pool's fields with those of the line, whose layout and engine settings alone count."""
@@ -88,21 +94,25 @@ def read_serve_line(text: str) -> ServeLine:
     pool: dict[str, Any] = {}
     engine: dict[str, Any] = {}
     understood: list[tuple[str, str]] = []
-    ignored: list[tuple[str, str]] = []
+    left_out: list[tuple[str, str]] = []
+    harmless: list[str] = []
     model = ""
     for flag, value, shown in _flags(words):
-        if flag in ("", "model", "model-tag"):
+        if flag in ("", "model"):
             if model:
-                ignored.append((shown, "the model was named before"))
-            model = model or str(value)
+                left_out.append((shown, "the model was named before"))
+            model = model or str(value or "")
             continue
         place, why = _read(flag, value, pool, engine)
-        (ignored if why else understood).append((shown, why or place))
+        if place or why:
+            (left_out if why else understood).append((shown, why or place))
+        else:
+            harmless.append(shown)
     if not model:
         raise ValueError("command: names no model; expected vllm serve MODEL --flags")
     quantization, told = pool.get("quantization"), _told(model)
     if told is None:
-        ignored.insert(0, (model, _unknown_model(model)))
+        left_out.insert(0, (model, _unknown_model(model)))
     else:
         pool["model"], stored = told
         understood.insert(0, (model, f"model: {pool['model']}"))
@@ -117,7 +127,7 @@ def read_serve_line(text: str) -> ServeLine:
             else:
                 understood.insert(1, (model, about))
     given = pool | ({"engine": engine} if engine else {})
-    return ServeLine(given, tuple(understood), tuple(ignored))
+    return ServeLine(given, tuple(understood), tuple(left_out), tuple(harmless))
 
 
 def _words(text: str) -> list[str]:
@@ -160,86 +170,127 @@ def _flags(words: Sequence[str]) -> Iterator[tuple[str, Any, str]]:
             yield "", word, word
             continue
         name, equals, value = word.partition("=")
-        flag = SHORT.get(name) or name.lstrip("-").replace("_", "-")
-        if not name.startswith("--") and name not in SHORT:
-            short = next((s for s in sorted(SHORT, key=len, reverse=True) if re.match(rf"{s}\d", name)), None)
-            if short is not None:  # -tp2, -O3
-                yield SHORT[short], name[len(short) :], word
-                continue
+        joined = _joined(name)
+        if joined is not None:
+            yield *joined, word
+            continue
+        flag = short_flags().get(name) or whole_name(name.lstrip("-").replace("_", "-"))
         bare = flag.removeprefix("no-")
-        if not equals and (
-            flag in SWITCHES or (flag.startswith("no-") and bare in {*SWITCHES, *IGNORED, *ENGINE})
-        ):
-            if waiting and waiting[0].lower() in ("true", "false"):
-                yield bare, waiting[0].lower() == "true", f"{word} {waiting.pop(0)}"
-            else:
-                yield bare, flag == bare, word
+        off = flag not in flags() and _kind(bare) == "switch"
+        flag, kind = (bare, "switch") if off else (flag, _kind(flag))
+        if kind in ("switch", "on"):
+            given, shown = (value or None), word
+            if not equals and waiting and waiting[0].lower() in ("true", "false"):
+                given = waiting.pop(0)
+                shown = f"{word} {given}"
+            yield flag, _turned(given, off), shown
         elif equals:
             yield flag, value, word
-        elif waiting and not re.match(r"^-{1,2}[A-Za-z]", waiting[0]):
+        elif kind == "list":
+            values = []
+            while waiting and not _is_flag(waiting[0]):
+                values.append(waiting.pop(0))
+            yield flag, " ".join(values) or None, shlex.join([word, *values])
+        elif waiting and not _is_flag(waiting[0]):
             value = waiting.pop(0)
             yield flag, value, f"{word} {shlex.quote(value)}"
         else:
             yield flag, None, word
 
 
+def _is_flag(word: str) -> bool:
+    return re.match(r"-{1,2}[A-Za-z]", word) is not None
+
+
+def _kind(flag: str) -> str:
+    known = flags().get(flag)
+    return "" if known is None else known.kind
+
+
+def _joined(name: str) -> tuple[str, str] | None:
+    """A short flag and the number that follows it at once: -O3, and -tp2, which 0.32 wants apart."""
+    found = re.fullmatch(r"(-[A-Za-z]+)(\d+)", name)
+    if found is None or found[1] not in short_flags():
+        return None
+    return short_flags()[found[1]], found[2]
+
+
+def _turned(given: str | None, off: bool) -> bool | str:
+    """A switch: on, or off by its --no- form; true and false after it are taken too."""
+    if given is None or given.lower() in ("true", "false"):
+        return (given is None or given.lower() == "true") != off
+    return given
+
+
 def _read(flag: str, value: Any, pool: dict[str, Any], engine: dict[str, Any]) -> tuple[str, str]:
-    """Put a flag's value in its place: (the place and value, "") or ("", why it is ignored)."""
-    head = flag.partition(".")[0]  # --speculative-config.method
+    """Put a flag's value in its place: (the place and value, "") or ("", why not); both empty: harmless."""
     if flag not in POOL and flag not in ENGINE:
-        return "", IGNORED.get(head) or _unknown_flag(flag)
+        return "", _left_out(flag, value)
     if value is None:
         raise ValueError(f"command: --{flag} has no value")
     field = POOL.get(flag) or ENGINE[flag]
-    if flag in POOL:
-        if field in _TEXTS:
-            known = _known(field)
-            if value not in known:
-                return "", f"{value} is not modelled; known: {', '.join(sorted(known))}"
-            pool[field] = value
-        else:
-            pool[field] = _switch(flag, value) if flag in SWITCHES else _whole(flag, value)
-        return f"{field}: {_plain(pool[field])}", ""
+    if field in (*_TEXTS, *_CHOICES):
+        known = _CHOICES.get(field) or _known(field)
+        if value not in known:
+            return "", f"{value} is not modelled; known: {', '.join(sorted(known))}"
     if field == "max_model_len" and str(value).lower() in ("auto", "-1"):
         return "max_model_len: what the KV cache holds", ""
-    engine[field] = _setting(flag, field, value)
-    return f"engine.{field}: {_plain(engine[field])}", ""
+    place = pool if flag in POOL else engine
+    place[field] = _value(flag, value)
+    return f"{'' if flag in POOL else 'engine.'}{field}: {_plain(place[field])}", ""
 
 
-def _setting(flag: str, field: str, value: Any) -> Any:
-    """The value of an engine's setting, by the kind of the field."""
-    kind = str(EngineSettings.__dataclass_fields__[field].type)
-    if "bool" in kind:
-        return _switch(flag, value)
-    if "float" in kind:
+def _left_out(flag: str, value: Any) -> str:
+    """Why a flag without a field is left out; empty where it does not bear on a forecast."""
+    known = flags().get(flag.partition(".")[0])  # --speculative-config.method
+    if known is None:
+        near = nearest(flag)
+        return "unknown flag" + ("" if near is None else f", did you mean --{near}?")
+    if known.stands == "older":
+        return "a flag of an older version: vLLM 0.32 does not have it"
+    try:
+        _check(flag, value)
+    except ValueError as error:
+        return f"vLLM would refuse it: {str(error).partition(': ')[2]}"
+    return f"not forecast: {known.about}" if known.stands == "not_forecast" else ""
+
+
+def _check(flag: str, value: Any) -> None:
+    """Raise if the flag does not take this value; what a shell would fill in is not known."""
+    if value is None and _kind(flag) != "maybe":
+        raise ValueError(f"command: --{flag} has no value")
+    if isinstance(value, str) and not value.startswith("$") and value != "None":
+        _value(flag, value)
+
+
+def _value(flag: str, value: Any) -> Any:
+    """A value as its flag takes it."""
+    kind = _kind(flag)
+    if kind in ("switch", "on"):
+        if not isinstance(value, bool):
+            raise ValueError(f"command: --{flag}: {value!r} is not true or false")
+        return value
+    if kind == "number":
         try:
             return float(value)
         except ValueError:
             raise ValueError(f"command: --{flag}: {value!r} is not a number") from None
-    if "int" in kind:
-        return _whole(flag, value)
-    return value
+    return _whole(flag, value) if kind in ("whole", "tokens") else value
 
 
-def _switch(flag: str, value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    if str(value).lower() in ("true", "false"):
-        return str(value).lower() == "true"
-    raise ValueError(f"command: --{flag}: {value!r} is not true or false")
-
-
-def _whole(flag: str, value: Any) -> int:
-    """A whole number, also as vLLM takes them: 8k is 8,000 and 8K is 8,192."""
-    found = _HUMAN.match(str(value))
-    if found is not None:
-        unit = found[2]
-        size = 1000 ** (_DECIMAL.index(unit) + 1) if unit and unit in _DECIMAL else 1
-        size = 1024 ** (_BINARY.index(unit) + 1) if unit and unit in _BINARY else size
-        number = float(found[1]) * size
-        if number == int(number):
-            return int(number)
-    raise ValueError(f"command: --{flag}: {value!r} is not a whole number")
+def _whole(flag: str, value: str) -> int:
+    """A whole number; where vLLM takes it so, 8k is 8,000 and 8K is 8,192."""
+    if re.fullmatch(r"-?\d+", value):
+        return int(value)
+    found = _HUMAN.match(value)
+    if found is None or _kind(flag) != "tokens":
+        raise ValueError(f"command: --{flag}: {value!r} is not a whole number")
+    unit = found[2]
+    if unit in _DECIMAL:
+        return int(float(found[1]) * 10 ** (3 * _DECIMAL.index(unit) + 3))
+    if "." in found[1]:
+        raise ValueError(f"command: --{flag}: {value!r}: of {unit} only whole ones; write {value.lower()}")
+    return int(found[1]) << (10 * _BINARY.index(unit) + 10)
 
 
 def _known(field: str) -> frozenset[str]:
@@ -307,12 +358,6 @@ def _unknown_model(model: str) -> str:
     near = difflib.get_close_matches(model.lower().rpartition("/")[2], _models(), n=1, cutoff=0.5)
     hint = f"; the nearest is {_models()[near[0]]}" if near else ""
     return f"no such model is bundled, so that the pool keeps its own{hint}"
-
-
-def _unknown_flag(flag: str) -> str:
-    known = [*POOL, *ENGINE, *IGNORED]
-    near = difflib.get_close_matches(flag, known, n=1, cutoff=0.7)
-    return "not a flag that is known here" + (f"; did you mean --{near[0]}?" if near else "")
 
 
 def _plain(value: Any) -> str:

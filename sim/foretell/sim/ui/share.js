@@ -106,7 +106,7 @@ function vllm(question) {
     $("vllm-wrong").textContent = "";
     $("vllm-told").replaceChildren();
     try {
-      const { scenario, understood, ignored } = await ask("/vllm", {
+      const { scenario, understood, left_out, harmless } = await ask("/vllm", {
         command: $("vllm-text").value,
         scenario: question.scenario,
       });
@@ -118,8 +118,9 @@ function vllm(question) {
         ),
         listed(
           "Left out",
-          ignored.map(({ flag, why }) => `${flag}: ${why}`),
+          left_out.map(({ flag, why }) => `${flag}: ${why}`),
         ),
+        listed("Of no bearing on the forecast", harmless.length ? [harmless.join(", ")] : []),
       );
     } catch (error) {
       $("vllm-wrong").textContent = error.message;

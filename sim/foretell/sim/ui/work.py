@@ -171,7 +171,8 @@ def ask_vllm(scenario: object, command: object, pool: object, handed: Handed) ->
         "scenario": found,
         "pool": name,
         "understood": [{"flag": flag, "as": f"pools.{name}.{place}"} for flag, place in line.understood],
-        "ignored": [{"flag": flag, "why": why} for flag, why in line.ignored],
+        "left_out": [{"flag": flag, "why": why} for flag, why in line.left_out],
+        "harmless": list(line.harmless),
     }
     return json.dumps(told, allow_nan=False)
 
