@@ -704,8 +704,8 @@ def _():
 @app.cell(hide_code=True)
 def _():
     _text = (pages() / "papers.md").read_text(encoding="utf-8")
-    _line = re.search(r"^On \d{4}.*claims.*$", _text, re.MULTILINE)[0]
-    _, _rows = page_table("papers.md", "<!-- findings -->")
+    _line = re.search(r"^\d+ claims of .*$", _text, re.MULTILINE)[0]
+    _, _rows = page_table("papers.md", "<!-- figures findings -->")
     _against = [row for row in _rows if len(row) > 4 and row[4] == "differs"]
     _list = [f"- {row[0]}: {row[1]}. Published {row[2]}, ours {row[3]}." for row in _against]
     mo.md("\n".join([f"{_line} Direction differs in:", "", *_list]))

@@ -147,7 +147,7 @@ def test_figures_without_a_source_are_told(figures: ModuleType) -> None:
 
 
 def test_the_readme_quotes_the_page_of_papers() -> None:
-    """docs/papers.py writes that page's first sentence from what the command finds."""
+    """That page's first sentence comes from the record."""
     page = (ROOT / "docs" / "papers.md").read_text(encoding="utf-8")
     found = re.search(
         r"(\d+) claims of (\d+) papers: direction agrees in (\d+ of \d+), size in (\d+ of \d+)", page
