@@ -17,6 +17,7 @@ from foretell.validate.energy import (
     steady_load,
     synchronous_errors,
 )
+from foretell.validate.energy_ways import synchronous_summary, validate_energy
 from places import SHARED
 
 RUNS = SHARED / "data" / "ml-energy" / "llm_runs.csv"
@@ -70,6 +71,9 @@ def test_what_synchronous_scheduling_adds_is_found_again(path: Path) -> None:
     planted = table.assign(step_s=table["estimate_step_s"] + 2e-3 + 30e-6 * table["batch"])
     assert fit_synchronous(planted) == pytest.approx((2e-3, 30e-6), rel=0.01)
     assert np.abs(synchronous_errors(planted)).max() < 0.01
+    summary = synchronous_summary(planted)
+    assert summary["bias_without"] < -0.05, "2 ms and more were taken away"
+    assert summary["model_left_out_median_ape"] <= summary["model_left_out_mean_ape"] < 0.01
 
 
 def test_the_shipped_figures_of_synchronous_scheduling(path: Path) -> None:
@@ -81,3 +85,18 @@ def test_the_shipped_figures_of_synchronous_scheduling(path: Path) -> None:
     assert np.median(np.abs(synchronous_errors(table))) < 0.15
     rows = table[table["fitted"]]
     assert np.median(rows["estimate_step_s"] / rows["step_s"]) < 0.85
+
+
+def test_the_other_step_costs_are_worse_than_measured_operators(path: Path) -> None:
+    """They see the same runs; fractions of peaks leave the synchronous host out, and are too fast."""
+    import pandas as pd
+
+    some = path.with_name("some.csv")
+    pd.read_csv(path).iloc[::3].to_csv(some, index=False)
+    table, summary = validate_energy(some)
+    assert summary["runs"] == len(table) == sum(summary["set_aside_by_task"].values()) + table["fitted"].sum()
+    curves, peaks = summary["other_step_costs"].values()
+    assert curves["runs"] == peaks["runs"] == summary["joules_end_to_end"]["runs"]
+    assert peaks["median_ape"] > summary["joules_end_to_end"]["median_ape"]
+    assert peaks["bias"] < -0.1 < curves["bias"]
+    assert summary["power_shipped"]["median_ape"] < 0.15

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from foretell.validate.kv import capacity_of, fit_engines, kv_errors, kv_gib, kv_summary, logged_runs
+from foretell.validate.kv import (
+    capacity_of,
+    fit_engines,
+    kv_errors,
+    kv_gib,
+    kv_summary,
+    logged_runs,
+    validate_kv,
+)
 
 
 def test_runs_left_out_of_the_fit_are_estimated_well() -> None:
@@ -25,6 +33,21 @@ def test_sources_left_out_of_the_fit_are_estimated_well() -> None:
     assert summary["coverage"] >= 0.7
     with pytest.raises(ValueError, match="leave_out: 'model'"):
         kv_errors("model")
+
+
+def test_the_summary_is_of_all_ways_of_leaving_out_and_of_all_versions() -> None:
+    table, summary = validate_kv()
+    parts = summary["since"]
+    assert list(parts) == ["0.6", "0.17", "0.21"] == list(summary["constants"])
+    assert sum(part["runs"] for part in parts.values()) == summary["runs"] == len(table)
+    assert sum(p["runs"] * p["coverage"] for p in parts.values()) == pytest.approx(table["inside"].sum())
+    # what the fit has seen is told best, and sources tell each other least
+    shipped, source = summary["as_shipped"], summary["source_left_out"]
+    assert shipped["mean_ape"] < summary["mean_ape"] < source["mean_ape"]
+    assert 10 < summary["runs_of_the_two_largest_sources"] < len(table)
+    # 1,024 rows of Llama 3's 128,256 logits, at 39.7 bytes
+    logits = table.query("model == 'meta-llama/Llama-3.1-8B-Instruct' and engine_version == '0.11.0'")
+    assert logits["logits_gib"].item() == pytest.approx(1024 * 128256 * 39.7 / 2**30)
 
 
 def test_what_ships_is_what_the_fit_gives() -> None:

@@ -125,20 +125,20 @@ def energy_command(as_json: bool, data: Path | None) -> None:
     runs = folder / "ml-energy" / "llm_runs.csv" if folder else None
     if runs is None or not runs.is_file():
         raise ValueError("the measured runs are missing: --data names the folder with ml-energy/llm_runs.csv")
-    from foretell.validate.energy import energy_errors, energy_summary
+    from foretell.validate.energy_ways import validate_energy
 
-    table = energy_errors(runs)
-    _print(table, "Errors of the energy per token", as_json, energy_summary(table))
+    table, summary = validate_energy(runs)
+    _print(table, "Errors of the energy per token", as_json, summary)
 
 
 @validate_command.command("kv")
 @_json
 def kv_command(as_json: bool) -> None:
     """Compare the KV cache's capacity with what servers logged."""
-    from foretell.validate.kv import kv_errors, kv_summary
+    from foretell.validate.kv import validate_kv
 
-    table = kv_errors()
-    _print(table, "KV capacity, each run left out of the fit", as_json, kv_summary(table))
+    table, summary = validate_kv()
+    _print(table, "KV capacity, each run left out of the fit", as_json, summary)
 
 
 def data_folder(given: Path | None) -> Path | None:

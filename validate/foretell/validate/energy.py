@@ -94,18 +94,8 @@ def energy_errors(path: Path, cost: CostBuilder = measured_engine) -> pd.DataFra
 
 
 def energy_summary(table: pd.DataFrame) -> dict[str, Any]:
-    """Median, mean and 90th percentile of absolute errors, of the fitted runs and by batch size."""
+    """`relative_errors` of the fitted runs, by batch size and by GPU; and of those that are set aside."""
     import pandas as pd
-
-    def errors(rows: pd.DataFrame, estimate: str, truth: str) -> dict[str, float]:
-        error = rows[estimate] / rows[truth] - 1
-        return {
-            "runs": len(rows),
-            "median_ape": float(error.abs().median()),
-            "mean_ape": float(error.abs().mean()),
-            "p90_ape": float(error.abs().quantile(0.9)),
-            "bias": float(error.median()),
-        }
 
     pairs = {
         "power_left_model_out": ("power_left_model_W", "power_W"),
@@ -114,18 +104,34 @@ def energy_summary(table: pd.DataFrame) -> dict[str, Any]:
         "joules_end_to_end": ("joules_per_token_estimate", "joules_per_token"),
     }
     fitted = table[table["fitted"]]
-    summary: dict[str, Any] = {name: errors(fitted, *pair) for name, pair in pairs.items()}
+    summary: dict[str, Any] = {name: relative_errors(fitted, *pair) for name, pair in pairs.items()}
+    summary["power_shipped"] = relative_errors(fitted, "power_shipped_W", "power_W")
     batches = pd.cut(fitted["batch"], list(BATCHES))
     summary["by_batch"] = {
-        str(interval): {name: errors(rows, *pair) for name, pair in pairs.items()}
+        str(interval): {name: relative_errors(rows, *pair) for name, pair in pairs.items()}
         for interval, rows in fitted.groupby(batches, observed=True)
     }
     summary["by_gpu"] = {
-        str(gpu): {name: errors(rows, *pair) for name, pair in pairs.items()}
+        str(gpu): {name: relative_errors(rows, *pair) for name, pair in pairs.items()}
         for gpu, rows in fitted.groupby("gpu")
     }
-    summary["set_aside"] = {name: errors(table[~table["fitted"]], *pair) for name, pair in pairs.items()}
+    aside = table[~table["fitted"]]
+    summary["set_aside"] = {name: relative_errors(aside, *pair) for name, pair in pairs.items()}
+    summary["set_aside_by_task"] = {str(task): len(rows) for task, rows in aside.groupby("task")}
+    summary["runs"] = len(table)
     return summary
+
+
+def relative_errors(rows: pd.DataFrame, estimate: str, truth: str) -> dict[str, float]:
+    """Of one column over another, less one: median, mean and 90th percentile of its size, and its median."""
+    error = rows[estimate] / rows[truth] - 1
+    return {
+        "runs": len(rows),
+        "median_ape": float(error.abs().median()),
+        "mean_ape": float(error.abs().mean()),
+        "p90_ape": float(error.abs().quantile(0.9)),
+        "bias": float(error.median()),
+    }
 
 
 def fit_power(table: pd.DataFrame) -> tuple[float, float, float]:

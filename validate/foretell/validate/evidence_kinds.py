@@ -114,17 +114,17 @@ def _operators(inputs: Inputs) -> Any:
 
 
 def _energy(inputs: Inputs) -> Any:
-    from foretell.validate.energy import energy_errors, energy_summary
+    from foretell.validate.energy_ways import validate_energy
 
-    table = energy_errors(_folder(inputs, "ml-energy/llm_runs.csv", "measured runs"))
-    return {"summary": energy_summary(table), "rows": table.to_dict("records")}
+    table, summary = validate_energy(_folder(inputs, "ml-energy/llm_runs.csv", "measured runs"))
+    return {"summary": summary, "rows": table.to_dict("records")}
 
 
 def _kv(inputs: Inputs) -> Any:
-    from foretell.validate.kv import kv_errors, kv_summary
+    from foretell.validate.kv import validate_kv
 
-    table = kv_errors()
-    return {"summary": kv_summary(table), "rows": table.to_dict("records")}
+    table, summary = validate_kv()
+    return {"summary": summary, "rows": table.to_dict("records")}
 
 
 def _papers(inputs: Inputs) -> Any:

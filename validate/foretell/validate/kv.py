@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -63,8 +64,8 @@ def kv_errors(leave_out: str = "run") -> pd.DataFrame:
 
     Returns:
         Columns model, accelerator, engine_version, tensor_parallel_size, actual_gib, estimate_gib, error
-        (estimate over actual, less 1), overhead_gib and overhead_estimate_gib (all but weights and KV), low
-        and high [GiB], inside.
+        (estimate over actual, less 1), weights_gib, logits_gib (what sampling takes in the profiled batch, as
+        shipped), overhead_gib and overhead_estimate_gib (all but weights and KV), low and high [GiB], inside.
 
     Raises:
         ValueError: leave_out is none of these.
@@ -100,6 +101,8 @@ def kv_errors(leave_out: str = "run") -> pd.DataFrame:
                 "actual_gib": actual,
                 "estimate_gib": estimate,
                 "error": estimate / actual - 1,
+                "weights_gib": capacity.weights_bytes / GIB,
+                "logits_gib": _logits_gib(run),
                 "overhead_gib": budget - actual,
                 "overhead_estimate_gib": (capacity.activation_bytes + capacity.runtime_bytes) / GIB,
                 "low": low,
@@ -111,7 +114,7 @@ def kv_errors(leave_out: str = "run") -> pd.DataFrame:
 
 
 def kv_summary(table: pd.DataFrame) -> dict[str, float]:
-    """Median and mean absolute error of the KV capacity, and the share of runs inside the band."""
+    """Absolute errors of the KV capacity, and the share of runs inside the band."""
     error = table["error"].abs()
     return {
         "runs": float(len(table)),
@@ -122,11 +125,41 @@ def kv_summary(table: pd.DataFrame) -> dict[str, float]:
     }
 
 
+def validate_kv() -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The table of `kv_errors` and what `foretell validate kv` says of it."""
+    table, of_source = kv_errors(), Counter(_source(run) for run in logged_runs())
+    since = [engine_memory(str(version)).since for version in table["engine_version"]]
+    engines = {_dotted(start): engine_memory(_dotted(start)) for start in sorted(set(since))}
+    summary: dict[str, Any] = kv_summary(table) | {
+        "runs_of_the_two_largest_sources": sum(count for _, count in of_source.most_common(2)),
+        "as_shipped": kv_summary(kv_errors("")),
+        "source_left_out": kv_summary(kv_errors("source")),
+        "since": {
+            _dotted(start): kv_summary(table[[each == start for each in since]])
+            for start in sorted(set(since))
+        },
+        "constants": {
+            start: {**dataclasses.asdict(engine), "since": start} for start, engine in engines.items()
+        },
+    }
+    return table, summary
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return ".".join(map(str, version))
+
+
 def kv_gib(run: Record, capacity: Capacity) -> float:
     """KV memory that the server logged, from its blocks where it logged those alone."""
     if "kv_gib" in run:
         return float(run["kv_gib"])
     return float(run["num_gpu_blocks"] * capacity.bytes_per_block / GIB)
+
+
+def _logits_gib(run: Record) -> float:
+    rows = min(run["max_num_seqs"], run["max_num_batched_tokens"])
+    logits = rows * load_architecture(run["architecture"]).vocab_size
+    return float(logits * engine_memory(run["engine_version"]).logit_bytes / GIB)
 
 
 def fit_engines(runs: Sequence[Record]) -> tuple[EngineMemory, ...]:
