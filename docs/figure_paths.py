@@ -46,7 +46,9 @@ def _keys(value: Any, part: str) -> Iterator[Any]:
             yield from (int(part),) if int(part) < len(value) else ()
         elif chosen or part == "*":
             yield from (
-                i for i, item in enumerate(value) if all(str(item.get(k)) == v for k, v in chosen.items())
+                i
+                for i, item in enumerate(value)
+                if all(v in ("*", str(item.get(k))) for k, v in chosen.items())
             )
 
 
@@ -108,7 +110,7 @@ def shown(value: Any, spec: str) -> str:
     if value is None:
         return "–"
     if isinstance(value, str | bool):
-        return {True: "yes", False: "no"}.get(value, str(value))
+        return value if isinstance(value, str) else "yes" if value else "no"
     scaled = re.fullmatch(r"(\+?)(%|ms|us|k|M)(\d)", spec)
     if scaled:
         number = value * {"%": 100, "ms": 1e3, "us": 1e6, "k": 1e-3, "M": 1e-6}[scaled[2]]

@@ -11,7 +11,8 @@ Sentences and tables are then brought up to date; `--check` only tells which are
     [[table]]             what stands under the line <!-- figures NAME -->
     name = "by model"
     rows = "silicon/models/*"                  a row for all that match; a list takes several paths
-    cells = {model = "{.}", "off, %" = "{./off:%1}"}   {.} is the key of a row, {./x} a figure of it
+    cells = {model = "{.}", "off, %" = "{./off:%1}"}   {.} is the key of a row, {./x} a figure of it,
+                                               {sum(.)} the row itself
     labels = {"qwen3-8b" = "Qwen3-8B"}         keys as the page has them, which, and in what order; optional
 
     [[given]]             figures that no command of ours finds, and why
@@ -41,6 +42,7 @@ ASKED = ROOT / "docs" / "figures"
 WHY = ("asked", "set", "published", "worked out", "history")
 _HOLE = re.compile(r"\{([^{}:]+)(?::([^{}]*))?\}")
 _OF_ALL = re.compile(r"\w+\((.+)\)")
+_HERE = re.compile(r"(?<![^(])\.(?=/|\)|$)")
 _NUMBER = r"(?:[+\N{MINUS SIGN}]?\d(?:[\d,.]*\d)?(?:e-?\d+)?|\N{EN DASH}|[a-z]+)"
 _SEEN = re.compile(
     r"\d[\d,.]*(?:\s(?:to|and|or|of|/)\s[\N{MINUS SIGN}+]?\d[\d,.]*)*[\s-]?"
@@ -78,7 +80,7 @@ def paths(page: Page) -> Iterator[str]:
         for rows in _rows(table):
             for cell in table["cells"].values():
                 for path, _ in _HOLE.findall(cell):
-                    yield rows if path == "." else path.replace("./", f"{rows}/")
+                    yield _HERE.sub(rows, path)
 
 
 def filled(text: str, summaries: Mapping[str, Any]) -> str:
@@ -115,7 +117,7 @@ def _cell(cell: str, known: Mapping[str, Any]) -> str:
     """
 
     def one(hole: re.Match[str]) -> str:
-        path = "" if hole[1] == "." else hole[1]
+        path = re.sub(r"=\.(\w+)", lambda of: f"={known['.'][of[1]]}", "" if hole[1] == "." else hole[1])
         there = not path or found(known, match[1] if (match := _OF_ALL.fullmatch(path)) else path)
         return shown(known[""] if not path else figure(known, path) if there else None, hole[2] or "")
 

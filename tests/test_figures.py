@@ -124,6 +124,12 @@ def test_tables_follow_the_record(figures: ModuleType) -> None:
     }
     told = figures.table_of(several, {"s": SUMMARY | {"span": {"n": 3, "ends": [1, 2]}}}).splitlines()
     assert told[2:] == ["| p | 2 | – |", "| q/r | 1,500 | – |", "| span | 3 (1–2) | – |"]
+    counts = {"name": "c", "rows": "s/counts/*", "cells": {"why": "{.}", "n": "{sum(.)}"}}
+    assert list(figures.paths({"table": [counts]})) == ["s/counts/*", "sum(s/counts/*)"]
+    assert figures.table_of(counts, {"s": {"counts": {"new": 1, "old": 3}}}).splitlines()[2:] == [
+        "| new | 1 |",
+        "| old | 3 |",
+    ]
     chosen = table | {"labels": {"q/r": "Q"}, "cells": {"by": "{.}", "n": "{./n}"}}
     assert "| Q | 1,500 |\n\nAfter" in figures.updated(text, {"table": [chosen]}, {"s": SUMMARY})[0]
 

@@ -121,6 +121,7 @@ def test_bursts_alone_and_repeats_are_shown_beside(tmp_path: Path) -> None:
     low, high = found["tpot_mean_ape_90"]
     assert low <= found["tpot_mean_ape"] <= high
     assert found["random_halves"]["divisions"] == 10
+    assert [part["random_halves"] for part in found["by_origin"].values()] == [found["random_halves"]]
 
 
 def test_one_wrong_entry_is_one_wrong_step(tmp_path: Path) -> None:

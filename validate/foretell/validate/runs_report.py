@@ -88,7 +88,11 @@ def summary(
         "boundary": BOUNDARY,
         "by_run": by_run,
         "by_origin": {
-            name: part | {"noise": _noise([r for r in found.repeats if origin[r[0]] == name], real, names)}
+            name: part
+            | {
+                "noise": _noise([r for r in found.repeats if origin[r[0]] == name], real, names),
+                "random_halves": _random(found, [origin[p.run] == name for p in found.predictions]),
+            }
             for name, part in _parts(found, real, [origin[p.run] for p in found.predictions]).items()
         },
         "by_model": _parts(found, real, [runs[p.run].model for p in found.predictions]),
@@ -203,9 +207,10 @@ def _noise(
     }
 
 
-def _random(found: Evidence) -> dict[str, Any]:
-    """Medians over the runs in each random division: their mean, and where nine of ten lie."""
-    kept = {name: 100 * np.median(v, axis=1) for name, v in found.random_halves.items() if v.size}
+def _random(found: Evidence, of: Sequence[bool] | None = None) -> dict[str, Any]:
+    """Medians over the runs, or some, in each random division: their mean, and where nine of ten lie."""
+    some = slice(None) if of is None else np.flatnonzero(of)
+    kept = {name: 100 * np.median(v[:, some], axis=1) for name, v in found.random_halves.items() if v.size}
     return {
         "divisions": max((len(v) for v in kept.values()), default=0),
         **{f"{name}_ape": float(v.mean()) for name, v in kept.items()},
