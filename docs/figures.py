@@ -12,7 +12,7 @@ Sentences and tables are then brought up to date; `--check` only tells which are
     name = "by model"
     rows = "silicon/models/*"                  a row for all that match; a list takes several paths
     cells = {model = "{.}", "off, %" = "{./off:%1}"}   {.} is the key of a row, {./x} a figure of it,
-                                               {sum(.)} the row itself
+                                               {sum(.)} the row itself; {s/[x=.y]/z}: .y is the row's
     labels = {"qwen3-8b" = "Qwen3-8B"}         keys as the page has them, which, and in what order; optional
 
     [[given]]             figures that no command of ours finds, and why
@@ -80,7 +80,7 @@ def paths(page: Page) -> Iterator[str]:
         for rows in _rows(table):
             for cell in table["cells"].values():
                 for path, _ in _HOLE.findall(cell):
-                    yield _HERE.sub(rows, path)
+                    yield re.sub(r"=\.\w+", "=*", _HERE.sub(rows, path))
 
 
 def filled(text: str, summaries: Mapping[str, Any]) -> str:

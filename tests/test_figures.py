@@ -134,6 +134,18 @@ def test_tables_follow_the_record(figures: ModuleType) -> None:
     assert "| Q | 1,500 |\n\nAfter" in figures.updated(text, {"table": [chosen]}, {"s": SUMMARY})[0]
 
 
+def test_a_row_chooses_items_of_a_list(figures: ModuleType) -> None:
+    rows = [{"a": a, "kind": k, "off": o} for a, k, o in (("x", "p", 1), ("y", "p", 2), ("y", "q", 3))]
+    summary = {"rows": [*rows, {"a": "z", "kind": "p", "off": 4}]}
+    cells = {"kind": "{./kind}", "x": "{s/rows/[a=x,kind=.kind]/off}", "y": "{./off}"}
+    page = {"table": [{"name": "t", "rows": "s/rows/[a=y]", "cells": cells}]}
+    kept = figures.kept(summary, [path.removeprefix("s/") for path in figures.paths(page)])
+    assert kept["rows"] == rows
+    for known in (summary, kept):
+        lines = figures.table_of(page["table"][0], {"s": known}).splitlines()
+        assert lines[2:] == ["| p | 1 | 2 |", "| q | \N{EN DASH} | 3 |"]
+
+
 def test_figures_without_a_source_are_told(figures: ModuleType) -> None:
     text = "At 5 % it is 7 % off, in 3 of 4.\n\n| a | 2 |\n\n`9 %`\n\n```text\n8 %\n```\n"
     quotes = {"given": [{"why": "asked", "says": ["At 5 %"]}]}
