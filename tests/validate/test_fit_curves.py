@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from importlib.resources import files
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 
 from foretell.models.curve_forms import Curve, LinkCurve, Work
 from foretell.models.silicon_source import has_silicon
+from foretell.validate import fit_curves
 from foretell.validate.curve_points import Points, points_of
 from foretell.validate.fit_curves import (
     errors,
+    errors_of,
     fit_curve,
     fit_link,
     fit_pooled,
@@ -109,6 +112,33 @@ def test_what_is_written_is_read_again() -> None:
     own = read["accelerators"]["h100-sxm"]
     assert own["kernels"]["gemm"]["fp8"] == {"launch_s": 1.23e-6, "h": [0, 12300], "error": 0.1}
     assert own["links"]["all_reduce"]["8"]["latency_s"] == 1e-5
+
+
+def test_errors_by_curve_are_all_errors_of_the_shipped_ones() -> None:
+    text = (files("foretell.models") / "data" / "curves.toml").read_text(encoding="utf-8")
+    shipped = tomllib.loads(text)
+    found = errors_of(shipped)
+    kernel = shipped["accelerators"]["h200"]["kernels"]["gemm"]["fp8"]
+    assert found["kernels"]["gemm, fp8"]["h200"] == {"median": kernel["median"], "rms": kernel["error"]}
+    link = shipped["pooled"]["pcie"]["all_reduce"]["8"]
+    assert found["collectives"]["all_reduce, ranks 8"]["pcie"] == {
+        "median": link["median"],
+        "rms": link["error"],
+    }
+    assert "others" in found["kernels"]["gemm, fp8"]
+    told = sum(len(each) for part in ("kernels", "collectives") for each in found[part].values())
+    assert told == text.count("error = ")
+
+
+def test_errors_are_printed_and_nothing_is_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = files("foretell.models") / "data" / "curves.toml"
+    before = path.read_text(encoding="utf-8")
+    monkeypatch.setattr(fit_curves, "fit_all", lambda: tomllib.loads(before))
+    fit_curves.main(["--json"])
+    assert json.loads(capsys.readouterr().out) == errors_of(tomllib.loads(before))
+    assert path.read_text(encoding="utf-8") == before
 
 
 @pytest.mark.skipif(not has_silicon(), reason="the extra silicon is not installed")

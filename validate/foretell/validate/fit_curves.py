@@ -1,15 +1,18 @@
 """Fit the shipped curves on the measured tables of the extra `silicon`, and write them with their errors.
 
-    python -m foretell.validate.fit_curves [FILE]
+    python -m foretell.validate.fit_curves [FILE | --json]
 
-rewrites models' data/curves.toml. Every curve is fitted on all its points, and three times on two thirds of
-its shapes to tell the others, which gives its error. The pooled curves are fitted on all accelerators, chips
-weighing alike; their error is that on a chip that was left out.
+rewrites models' data/curves.toml; with --json it prints the errors and writes nothing.
+
+Every curve is fitted on all its points, and three times on two thirds of its shapes to tell the others, which
+gives its error. The pooled curves are fitted on all accelerators, chips weighing alike; their error is that on
+a chip that was left out.
 """
 
 from __future__ import annotations
 
 import datetime
+import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,6 +44,7 @@ CHIPS: Mapping[str, str] = {
 """Accelerators with the cores of another: they are left out together."""
 SLOW_LINKS = ("l40s",)
 """Not in the pooled links, but in their error: its 8 ranks reached 2 % of PCIe, RTX PRO 6000 25 %."""
+WIRES = ("nvlink", "pcie")
 _SOFT = 0.2
 """Log-errors beyond it count less: kernels chosen badly."""
 
@@ -220,7 +224,7 @@ def fit_all(accelerators: Sequence[str] = tuple(SYSTEMS)) -> dict[str, Any]:
                 figures = _figures(fit_pooled(parts), whole, error_elsewhere)
                 figures["points"] = sum(part.count for part in parts.values())
                 record["pooled"]["kernels"].setdefault(family, {})[name] = figures
-    for wires in ("nvlink", "pcie"):
+    for wires in WIRES:
         of = [name for name in accelerators if wires in hardware_of(system_of(name)).node.intra.name]
         if of:
             record["pooled"][wires] = _links(of)
@@ -341,8 +345,41 @@ HEAD = """\
 """
 
 
+def errors_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Errors of a record's curves: `kernels` and `collectives`, by what they tell, then by accelerator.
+
+    "others" is the pooled curve on chips left out; of collectives by their link, "nvlink" or "pcie".
+    """
+    pooled = record["pooled"]
+    kernels = {**_of_curves(record["accelerators"], "kernels"), "others": pooled["kernels"]}
+    links = {**_of_curves(record["accelerators"], "links"), **{w: pooled[w] for w in WIRES if w in pooled}}
+    return {
+        "source": {key: str(value) for key, value in record["source"].items()},
+        "kernels": _turned(kernels, ", "),
+        "collectives": _turned(links, ", ranks "),
+    }
+
+
+def _of_curves(accelerators: Mapping[str, Any], part: str) -> dict[str, Any]:
+    return {name: each[part] for name, each in accelerators.items()}
+
+
+def _turned(by_accelerator: Mapping[str, Any], between: str) -> dict[str, dict[str, dict[str, float]]]:
+    """By curve, then by accelerator."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for accelerator, families in by_accelerator.items():
+        for family, curves in families.items():
+            for name, figures in curves.items():
+                told = {"median": figures["median"], "rms": figures["error"]}
+                found.setdefault(f"{family}{between}{name}", {})[accelerator] = told
+    return found
+
+
 def main(arguments: Sequence[str]) -> None:
     """Fit everything and write it to the file, by default the one that is shipped."""
+    if list(arguments) == ["--json"]:
+        print(json.dumps(errors_of(fit_all()), indent=2))
+        return
     shipped = Path(str(files("foretell.models"))) / "data" / "curves.toml"
     path = Path(arguments[0]) if arguments else shipped
     path.write_text(HEAD + to_toml(fit_all()), encoding="utf-8")
