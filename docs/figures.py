@@ -92,6 +92,8 @@ def table_of(table: Page, summaries: Mapping[str, Any]) -> str:
     """A table in Markdown."""
     labels = table.get("labels", {})
     by_key = {key: value for path in _rows(table) for key, value in _by_key(summaries, path)}
+    if missing := [key for key in labels if key not in by_key]:
+        raise ValueError(f"table {table['name']}: no row {missing[0]}")
     if labels:
         by_key = {key: by_key[key] for key in labels}
     lines = [f"| {' | '.join(table['cells'])} |", "|---" * len(table["cells"]) + "|"]
@@ -149,7 +151,11 @@ def updated(text: str, page: Page, summaries: Mapping[str, Any]) -> tuple[str, l
         block = re.compile(rf"(?m)^<!-- figures {re.escape(table['name'])} -->\n(?:\|.*\n)*")
         if not block.search(text):
             wrong.append(f"there is no <!-- figures {table['name']} -->")
-        made = f"<!-- figures {table['name']} -->\n{table_of(table, summaries)}"
+        try:
+            made = f"<!-- figures {table['name']} -->\n{table_of(table, summaries)}"
+        except ValueError as error:
+            wrong.append(str(error))
+            continue
         text = made.join(block.split(text))
     for given in page.get("given", ()):
         if given["why"] not in WHY:

@@ -130,6 +130,8 @@ def test_tables_follow_the_record(figures: ModuleType) -> None:
         "| new | 1 |",
         "| old | 3 |",
     ]
+    lacking = table | {"labels": {"q/r": "Q", "z": "Z"}}
+    assert figures.updated(text, {"table": [lacking]}, {"s": SUMMARY}) == (text, ["table t: no row z"])
     chosen = table | {"labels": {"q/r": "Q"}, "cells": {"by": "{.}", "n": "{./n}"}}
     assert "| Q | 1,500 |\n\nAfter" in figures.updated(text, {"table": [chosen]}, {"s": SUMMARY})[0]
 
