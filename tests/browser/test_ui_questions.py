@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +71,42 @@ def test_too_much_is_told_and_marked_on_the_slider(ui: Page) -> None:
     ui.fill("#f-workload-arrivals-rate_per_s-exact", "500")
     answered(ui)
     assert "missed" in (ui.locator("#verdict").get_attribute("class") or "")
+
+
+CLOSED = """
+workload: {concurrency: 8, lengths: {prompt: 512, output: 128}, num_requests: 200}
+pools: {chat: {model: llama-3.1-8b, hardware: h100-sxm}}
+"""
+
+
+def test_a_closed_loops_slider_moves_its_frontier(ui: Page) -> None:
+    """The curve stays, as the deployment does; the ring goes along it to slower users and more output."""
+    ui.get_by_role("button", name="YAML").click()
+    ui.wait_for_selector("#yaml-text:not(:placeholder-shown)")
+    ui.fill("#yaml-text", CLOSED)
+    ui.click("#yaml-use")
+    ui.wait_for_selector("#yaml-dialog", state="hidden")
+    answered(ui)
+    assert ui.locator("#trouble").is_hidden()
+    assert "as more requests are in flight" in ui.locator("#frontier").inner_text()
+    assert ui.locator("#frontier svg[role=img]").count() == 2
+    seen = []
+    for in_flight in (8, 64):
+        slider = ui.locator("#f-workload-concurrency")
+        slider.evaluate(MOVE, math.log10(in_flight))
+        answered(ui)
+        assert figure(ui, "mean_batch") == pytest.approx(in_flight, rel=0.02)
+        ring = ui.locator("#frontier-charts circle[r='8']")
+        seen.append([float(ring.get_attribute(at) or "nan") for at in ("cx", "cy")])
+    (fast_x, little_y), (slow_x, much_y) = seen
+    assert slow_x < fast_x - 10  # slower for each
+    assert much_y < little_y - 10  # and higher up: more of all
+
+
+MOVE = """(input, value) => {
+  input.value = value;
+  input.dispatchEvent(new Event("input", { bubbles: true }));
+}"""
 
 
 def test_a_task_and_its_strategy(ui: Page) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
 
@@ -122,11 +123,37 @@ def test_a_closed_loop_is_answered_by_means(client: Any) -> None:
     names = {one["name"] for one in told["figures"]}
     assert {"ttft_mean_s", "tpot_mean_s", "e2e_mean_s"} <= names
     assert "ttft_p99_s" not in names
-    reply = client.post(
-        "/frontier", json={"scenario": changed(workload__concurrency=16, workload__arrivals=None)}
-    )
-    assert (reply.status_code, reply.json()["field"]) == (422, "workload.concurrency")
-    assert "one load only" in reply.json()["error"]
+
+
+@pytest.mark.parametrize("in_flight", [1, 16, 5000])
+def test_a_closed_loops_frontier_is_its_closed_form_over_those_in_flight(client: Any, in_flight: int) -> None:
+    def asked(concurrency: int) -> dict[str, Any]:
+        return changed(workload__concurrency=concurrency, workload__arrivals=None, objectives={})
+
+    told = client.post("/frontier", json={"scenario": asked(in_flight)}).json()
+    assert set(told["charts"]) == {"frontier", "load"}
+    for chart in told["charts"].values():
+        ElementTree.fromstring(chart)
+    own = [one for one in told["points"] if one["series"] == "h100-sxm"]
+    assert {one["series"] for one in told["points"]} == {"h100-sxm", "h200", "b200", "a100-80gb-sxm"}
+    assert [one["label"] for one in own if one["here"]] == [f"{in_flight:,} in flight"]
+    by_number = {int(one["label"].split()[0].replace(",", "")): one for one in own}
+    for concurrency, one in by_number.items():
+        found = forecast_closed_form(Scenario.from_dict(asked(concurrency)), draws=1).summary
+        assert one["x"] == pytest.approx(1 / found["tpot_mean_s"].value)
+        assert one["y"] == pytest.approx(found["output_throughput_per_accelerator_tps"].value)
+    held = [by_number[number] for number in sorted(by_number) if number <= 256]
+    assert len(held) >= 6
+    assert all(few["x"] > many["x"] and few["y"] < many["y"] for few, many in pairwise(held))
+
+
+def test_prefill_and_decode_apart_have_no_frontier_of_a_closed_loop(client: Any) -> None:
+    start = next(one for one in STARTS if "disaggregated" in str(one.scenario.get("strategy")))
+    workload = dict(start.scenario["workload"]) | {"concurrency": 8}
+    del workload["arrivals"]
+    reply = client.post("/frontier", json={"scenario": dict(start.scenario) | {"workload": workload}})
+    assert reply.status_code == 422
+    assert "simulate it" in reply.json()["error"]
 
 
 def test_what_has_no_closed_form_offers_a_simulation(client: Any) -> None:

@@ -18,21 +18,17 @@ from foretell.sim.quantities import show_number, show_seconds
 from foretell.sim.report.page import figure
 from foretell.sim.report.pareto_front import Point, front
 from foretell.sim.report.plots import Axis, Line, lines
-from foretell.sim.report.words import percent
+from foretell.sim.report.words import limit_text, percent
 from foretell.sim.ui.answers import finite, of_one_kind
+from foretell.sim.ui.frontier_loads import Found, Sweep, came, over_load
 
 if TYPE_CHECKING:
-    from foretell.sim.analytic import Analysis
-    from foretell.sim.analytic_load import Load
-    from foretell.sim.deployment import Deployment
     from foretell.sim.scenario import Pool, Scenario
 
-_LOADS = (0.8, 0.3, 0.95, 0.55, 0.1, 0.9)
-"""Shares of the capacity, in the order in which they are computed."""
-_BESIDE = (0.85, 0.35)
 _OTHERS, _OTHERS_OF_MANY = 3, 1
 """Other hardware beside it; of several pools or unlike replicas a point takes about twice as long."""
 _HARDWARE = ("h200", "b200", "h100-sxm", "a100-80gb-sxm", "mi300x", "l40s")
+_LATENCIES = {"ttft": "first token", "e2e": "whole answer", "tpot": "each further token"}
 _FULL = 0.7
 """Share of the capacity at which a query's cost is told."""
 _SAMPLES = (1, 4, 16, 2, 8)
@@ -41,28 +37,46 @@ _VARIANTS, _VARIANTS_OF_MANY = 9, 5
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A point: figures of an analysis, and what it is of.
+class _Words:
+    """How a sweep is told.
 
     Attributes:
-        series: hardware or model.
-        label: what tells it from the others of its series.
-        figures: of the analysis.
-        here: whether it is the scenario as asked.
+        axis: what grows.
+        grows: in a sentence.
+        reach: from where to where.
+        full: the end of it.
+        statistic: of latencies.
 
     """
 
-    series: str
-    label: str
-    figures: dict[str, float]
-    here: bool = False
+    axis: str
+    grows: str
+    reach: str
+    full: str
+    statistic: str
+
+
+_OPEN = _Words(
+    "requests/s",
+    "as the load grows",
+    "from a tenth of the capacity to 95 %; the ring is the load asked",
+    "capacity",
+    "p99",
+)
+_CLOSED = _Words(
+    "requests in flight",
+    "as more requests are in flight",
+    "from one to as many as the engines hold at once; the ring is the number asked",
+    "engines full",
+    "mean",
+)
 
 
 def frontier(scenario: Scenario) -> dict[str, Any]:
     """Tell how far it could go.
 
     Raises:
-        ValueError: the scenario has no closed form or no rate, or is impossible; one line.
+        ValueError: the scenario has no closed form, or is impossible; one line.
 
     """
     began = time.perf_counter()
@@ -71,29 +85,25 @@ def frontier(scenario: Scenario) -> dict[str, Any]:
 
 
 def _of_load(scenario: Scenario) -> dict[str, Any]:
-    """Tokens/s of a user against tokens/s of an accelerator as the load grows."""
-    from foretell.sim.analytic_load import load_of
-
-    if scenario.workload.concurrency is not None:
-        raise ValueError(
-            "workload.concurrency: a closed loop has one load only; give arrivals for a frontier"
-        )
-    load = load_of(scenario.workload)
-    points = list(_over_load(scenario, load))
+    """Tokens/s of a user against tokens/s of an accelerator over the load."""
+    words = _OPEN if scenario.workload.concurrency is None else _CLOSED
+    load = came(scenario)
+    own = over_load(_series(scenario), scenario, load)
+    points = [one for one in own.points if one.here or one.at <= own.capacity]
     notes = []
     others = list(_elsewhere(scenario))
     most = _OTHERS if of_one_kind(scenario) else _OTHERS_OF_MANY
     for name, other in others[:most]:
         try:
-            points += _beside(name, other, load)
+            points += over_load(name, other, load, beside=True).points
         except ValueError as error:
             notes.append(f"{name}: {error}")
     if left := [name for name, _ in others[most:]]:
         notes.append(f"left out, to answer in time: {', '.join(left)}")
     x, y = Axis("tokens/s of a user (1 / mean TPOT)", low=0), Axis("output tokens/s of an accelerator", low=0)
     about = (
-        "Tokens/s of a user against tokens/s of an accelerator as the load grows, from a tenth of the "
-        "capacity to 95 %; the ring is the load asked; other hardware as it stands in place of this."
+        f"Tokens/s of a user against tokens/s of an accelerator {words.grows}, {words.reach}; other hardware "
+        "as it stands in place of this."
     )
     told = [
         Point(*_speeds(one.figures), told=f"{one.series} at {one.label}", group=one.series, chosen=one.here)
@@ -103,11 +113,8 @@ def _of_load(scenario: Scenario) -> dict[str, Any]:
         told, x, y, "Speed of a user against output of an accelerator", about,
         better=("max", "max"), apart=True, stairs=False,
     )  # fmt: skip
-    charts = {
-        "frontier": figure(chart, "Speed of a user against output of an accelerator, as the load grows")
-    }
-    own = [one for one in points if one.series == points[0].series]
-    if over := _over_rate(scenario, own):
+    charts = {"frontier": figure(chart, f"Speed of a user against output of an accelerator, {words.grows}")}
+    if over := _latencies(scenario, own, words):
         charts["load"] = over
     return {
         "charts": charts,
@@ -117,43 +124,6 @@ def _of_load(scenario: Scenario) -> dict[str, Any]:
         "points": [_plain(one, *_speeds(one.figures)) for one in points],
         "notes": notes,
     }
-
-
-def _over_load(scenario: Scenario, load: Load) -> Iterator[Found]:
-    """The scenario at its own rate, then at shares of its capacity."""
-    deployment = _deployed(scenario, load)
-    series = _series(scenario)
-    own = _analysed(scenario, load, deployment)
-    yield Found(series, f"{show_number(load.rate_per_s)}/s", own.figures, here=True)
-    capacity = own.figures["capacity_rps"]
-    for share in _LOADS if of_one_kind(scenario) else _LOADS[: len(_LOADS) // 2]:
-        at = replace(load, rate_per_s=share * capacity)
-        yield Found(series, f"{show_number(at.rate_per_s)}/s", _analysed(scenario, at, deployment).figures)
-
-
-def _beside(name: str, scenario: Scenario, load: Load) -> Iterator[Found]:
-    """Other hardware at a few shares of its capacity."""
-    deployment = _deployed(scenario, load)
-    own = _analysed(scenario, load, deployment)
-    if own.figures["load"] < 0.97:
-        yield Found(name, f"{show_number(load.rate_per_s)}/s", own.figures)
-    for share in _BESIDE:
-        if abs(share - own.figures["load"]) < 0.1:
-            continue
-        at = replace(load, rate_per_s=share * own.figures["capacity_rps"])
-        yield Found(name, f"{show_number(at.rate_per_s)}/s", _analysed(scenario, at, deployment).figures)
-
-
-def _deployed(scenario: Scenario, load: Load) -> Deployment:
-    from foretell.sim.forecasting import deployed
-
-    return deployed(scenario, load.mean_context)
-
-
-def _analysed(scenario: Scenario, load: Load | None, deployment: Deployment) -> Analysis:
-    from foretell.sim.analytic import analyse
-
-    return analyse(scenario, load, deployment)
 
 
 def _series(scenario: Scenario) -> str:
@@ -185,38 +155,39 @@ def _speeds(figures: dict[str, float]) -> tuple[float, float]:
     return speed, figures.get("output_throughput_per_accelerator_tps", math.nan)
 
 
-def _over_rate(scenario: Scenario, points: Sequence[Found]) -> str:
-    """Latencies of the scenario against the rate, with its limits."""
+def _latencies(scenario: Scenario, own: Sweep, words: _Words) -> str:
+    """Latencies of the scenario over its load, with its limits."""
     from foretell.sim.objectives import objectives_from_mapping
 
+    which = words.statistic
     rows = sorted(
-        (one.figures["request_throughput_rps"], one.figures)
-        for one in points
-        if math.isfinite(one.figures.get("e2e_p99_s", math.inf))
+        (one.at, one.figures)
+        for one in own.points
+        if math.isfinite(one.figures.get(f"e2e_{which}_s", math.inf))
     )
     if len(rows) < 3:
         return ""
-    x = [rate for rate, _ in rows]
+    x = [at for at, _ in rows]
     series = {
-        "first token, p99": Line(x, [f["ttft_p99_s"] for _, f in rows]),
-        "whole answer, p99": Line(x, [f["e2e_p99_s"] for _, f in rows]),
-        "each further token, p99": Line(x, [f["tpot_p99_s"] for _, f in rows]),
+        f"{label}, {which}": Line(x, [figures[f"{metric}_{which}_s"] for _, figures in rows])
+        for metric, label in _LATENCIES.items()
     }
     limits = {
-        str(o): o.limit
+        limit_text(o): o.limit
         for o in objectives_from_mapping(scenario.objectives)
         if o.kind == "time" and o.limit > 0
     }
-    here, capacity = points[0].figures, points[0].figures["capacity_rps"]
-    uprights = {"capacity": capacity}
-    if here["load"] < 1:
-        uprights = {"asked": here["request_throughput_rps"], "capacity": capacity}
+    here = own.points[0]
+    uprights = {words.full: own.capacity}
+    if here.at in x:
+        uprights = {"asked": here.at} | uprights
+    title = f"Latency {words.grows}"
     chart = lines(
-        series, Axis("requests/s"), Axis("time", "s", log=True), "Latency as the load grows",
-        f"p99 of latencies against the rate, up to the capacity of {show_number(capacity)} requests/s",
+        series, Axis(words.axis, log=words is _CLOSED), Axis("time", "s", log=True), title,
+        f"{which} of latencies against {words.axis}; {words.full}: {show_number(own.capacity)}",
         upright=uprights, level=limits,
     )  # fmt: skip
-    return figure(chart, "Latency as the load grows, up to the capacity")
+    return figure(chart, f"{title}, up to the capacity" if words is _OPEN else title)
 
 
 def _of_tasks(scenario: Scenario) -> dict[str, Any]:
@@ -265,9 +236,10 @@ def _of_tasks(scenario: Scenario) -> dict[str, Any]:
 
 
 def _task_figures(scenario: Scenario) -> dict[str, float]:
+    from foretell.sim.analytic import analyse
     from foretell.sim.forecasting import deployed
 
-    return _analysed(scenario, None, deployed(scenario, math.nan)).figures
+    return analyse(scenario, None, deployed(scenario, math.nan)).figures
 
 
 def _costs(figures: dict[str, float]) -> dict[str, float]:
