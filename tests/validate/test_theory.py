@@ -109,6 +109,26 @@ def test_most_figures_are_within_their_limits(found: dict[str, list[Point]]) -> 
     assert at.unwarned <= 2
 
 
+def test_the_summary_by_case_is_that_by_figure() -> None:
+    """What docs/theory.md has by system: the same misses, marked in the cells below 90 % load."""
+    found = theory_summary(recorded(only="MMPP"))
+    batching = found["batching"]
+    missed = sum(case["missed"] for case in batching["by_case"].values())
+    assert missed == sum(one["missed"] for one in batching["tallies"].values()) > 0
+    marks = [
+        text
+        for case in batching["cells"].values()
+        for cells in case.values()
+        for text in cells.values()
+        if "!" in text
+    ]
+    assert len(marks) == missed
+    worst = batching["tallies"]["ttft_mean"]["worst"]
+    ends = [batching["by_case"][case]["ttft_mean"] for case in batching["by_case"]]
+    assert max(max(-end["lowest"], end["highest"]) for end in ends) == pytest.approx(worst)
+    assert [row["by"] for row in found["textbook"]["cells"]] == ["engine"]
+
+
 @pytest.mark.parametrize("name", ["fixed", "kv"])
 def test_the_record_is_what_is_simulated_now(name: str) -> None:
     """A change of the simulator would make it stale; 4 standard errors of both."""

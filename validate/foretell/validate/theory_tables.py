@@ -22,6 +22,7 @@ def theory_summary(theory: Theory) -> dict[str, Any]:
         "textbook": {
             "judged": {
                 "exact_and_bounds": judged.rows,
+                "inside": judged.rows - len(judged.outside),
                 "outside": [
                     f"{row.model} by {row.by}, {row.figure}, load {row.load:g}" for row in judged.outside
                 ],
@@ -35,10 +36,18 @@ def theory_summary(theory: Theory) -> dict[str, Any]:
                 "median_half_width": judged.spread,
             },
             "rows": [{**asdict(row), "off": row.off, "half_width": row.spread} for row in theory.rows],
+            "cells": [
+                {**dict(zip(("model", "figure", "kind", "by"), row, strict=True)), **_by_load(cells)}
+                for row, cells in textbook_cells(theory.rows).items()
+            ],
         },
         "batching": {
             "limits_below_90_percent": LIMITS,
-            "tallies": {figure: asdict(one) for figure, one in tallies(theory.points).items() if one.asked},
+            "tallies": {
+                figure: {"limit": LIMITS[figure], **asdict(one)}
+                for figure, one in tallies(theory.points).items()
+                if one.asked
+            },
             "points": [
                 {
                     **asdict(point),
@@ -49,9 +58,37 @@ def theory_summary(theory: Theory) -> dict[str, Any]:
                 }
                 for point in theory.points
             ],
+            "cells": {
+                case: {
+                    figure: _by_load({point.load: marked(point) for point in points})
+                    for figure, points in figures.items()
+                }
+                for case, figures in by_case(theory.points).items()
+            },
+            "by_case": {
+                case: _judged([point for points in figures.values() for point in points if point.judged])
+                for case, figures in by_case(theory.points).items()
+            },
         },
         "absent": list(theory.absent),
     }
+
+
+def _judged(points: Sequence[Point]) -> dict[str, Any]:
+    """Of a case below 90 % load: figures beyond their limits, from which load on, and extremes by figure."""
+    missed = [point for point in points if point.missed]
+    extremes = {}
+    for figure in {point.figure: None for point in points}:
+        offs = [point.off for point in points if point.figure == figure]
+        widest = max(point.spread for point in points if point.figure == figure)
+        extremes[figure] = {"lowest": min(offs), "highest": max(offs), "widest": widest}
+    loads = [point.load for point in missed]
+    return {"missed": len(missed), "from_load": min(loads, default=None), **extremes}
+
+
+def _by_load(cells: Mapping[float, str]) -> dict[str, str]:
+    """Texts by load; a figure of no load, a capacity, is "whole"."""
+    return {"whole" if math.isnan(load) else f"{load:g}": text for load, text in cells.items()}
 
 
 HEADS = (
