@@ -14,6 +14,7 @@ from foretell.validate.accuracy_coverage import (
     read_counts,
 )
 from foretell.validate.accuracy_joint import cascade_errors, pair_errors
+from foretell.validate.accuracy_shared import shared_ease
 from foretell.validate.accuracy_truncation import length_errors, truncation_errors
 from foretell.validate.accuracy_votes import MATH_500, math_votes, published_votes
 
@@ -28,6 +29,7 @@ TITLES = {
     "math_votes": "maj@k on MATH-500, told from maj@16",
     "cascade": "Mixtral-8x7B before GPT-4, told from the other half of the questions",
     "pairs": "two models right together, random pairs",
+    "shared": "`shared` of pairs of models, by the likelihood of their counts",
     "truncation": "Kinetics' long-CoT accuracy against cost on AIME 2024, points",
     "lengths": "tokens and accuracy on AIME 2024 at a budget of 16,000",
 }
@@ -71,6 +73,7 @@ def accuracy_tables(folder: Path) -> dict[str, pd.DataFrame]:
         "math_votes": pd.DataFrame(votes),
         "cascade": cascade_errors(folder),
         "pairs": pairs_summary(pairs),
+        "shared": shared_ease(runs),
         "truncation": truncation_errors(folder),
         "lengths": length_errors(),
     }
