@@ -30,7 +30,7 @@ from foretell.models.silicon_gemm import (
     gemm_roofline,
 )
 from foretell.models.silicon_source import Source, hardware_of, table_files
-from foretell.models.silicon_tables import grid_keys, read_grid
+from foretell.models.silicon_tables import Grid, grid_keys, read_grid
 from foretell.models.utilisation import (
     Array,
     Curves,
@@ -97,22 +97,36 @@ class ModuleParts(NamedTuple):
 def module_parts(source: Source, phase: str, kv_dtype: str) -> ModuleParts | None:
     """Take attention out of the measured modules, None where nobody measured them."""
     source = Source(STAND_INS.get(source.system, source.system), source.backend, source.version)
+    found = beside_projections(source, phase, kv_dtype)
+    if found is None:
+        return None
+    grid, left = found
+    batch, length = grid.axes[0][None, :, None], grid.axes[1][None, None, :]
+    kv_bytes = 1.0 if kv_dtype == "fp8" else 2.0
+    part = hardware_of(source.system).accelerator
+    roofline = latent_roofline(phase, grid.shapes[:, 0][:, None, None], batch, length, kv_bytes, part)
+    left = left - host_s(left)
+    if phase == "decode":
+        left = np.maximum(left, grid.seconds - grid.seconds[:, :, :1] + roofline[:, :, :1])
+    left = np.maximum(left, roofline)
+    return ModuleParts(grid.shapes, grid.axes, grid.seconds, left, roofline)
+
+
+def beside_projections(source: Source, phase: str, kv_dtype: str) -> tuple[Grid, Array] | None:
+    """The modules measured on this very accelerator, and what they leave beside their projections [s]."""
     for path in table_files(source, "mla", _TABLES[phase]):
-        if ("bfloat16", kv_dtype) not in grid_keys(path):
-            continue
-        grid = read_grid(path, ("bfloat16", kv_dtype))
-        heads = grid.shapes[:, 0][:, None, None]
-        batch, length = grid.axes[0][None, :, None], grid.axes[1][None, None, :]
-        kv_bytes = 1.0 if kv_dtype == "fp8" else 2.0
-        part = hardware_of(source.system).accelerator
-        roofline = latent_roofline(phase, heads, batch, length, kv_bytes, part)
-        left = grid.seconds - projections_s(source, phase, heads, batch, length, kv_bytes)
-        left = left - max(0.0, float(np.nanmin(left[:, :1, :1])) - FLOOR_S)
-        if phase == "decode":
-            left = np.maximum(left, grid.seconds - grid.seconds[:, :, :1] + roofline[:, :, :1])
-        left = np.maximum(left, roofline)
-        return ModuleParts(grid.shapes, grid.axes, grid.seconds, left, roofline)
+        if ("bfloat16", kv_dtype) in grid_keys(path):
+            grid = read_grid(path, ("bfloat16", kv_dtype))
+            heads = grid.shapes[:, 0][:, None, None]
+            batch, length = grid.axes[0][None, :, None], grid.axes[1][None, None, :]
+            kv_bytes = 1.0 if kv_dtype == "fp8" else 2.0
+            return grid, grid.seconds - projections_s(source, phase, heads, batch, length, kv_bytes)
     return None
+
+
+def host_s(left_s: Array) -> float:
+    """Seconds beyond an attention kernel that even the smallest module leaves beside its projections."""
+    return max(0.0, float(np.nanmin(left_s[:, :1, :1])) - FLOOR_S)
 
 
 def projections_s(

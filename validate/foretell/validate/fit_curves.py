@@ -5,8 +5,8 @@
 rewrites models' data/curves.toml; with --json it prints the errors and writes nothing.
 
 Every curve is fitted on all its points, and three times on two thirds of its shapes to tell the others, which
-gives its error. The pooled curves are fitted on all accelerators, chips weighing alike; their error is that on
-a chip that was left out.
+gives its error. The pooled curves are fitted on all accelerators, chips weighing alike; their error is that
+on a chip that was left out.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CHIPS: Mapping[str, str] = {
 }
 """Accelerators with the cores of another: they are left out together."""
 SLOW_LINKS = ("l40s",)
-"""Not in the pooled links, but in their error: its 8 ranks reached 2 % of PCIe, RTX PRO 6000 25 %."""
+"""Not in the pooled links, but in their error: its 8 ranks reached 4 % of PCIe, RTX PRO 6000's 22 %."""
 WIRES = ("nvlink", "pcie")
 _SOFT = 0.2
 """Log-errors beyond it count less: kernels chosen badly."""
