@@ -1,0 +1,58 @@
+"""The scripts that measure what pages quote, run small; and closed forms that are found as recorded."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+from dataclasses import replace
+from types import ModuleType
+
+import pytest
+
+from foretell.models.profiles import load_outcomes
+from places import ROOT
+
+pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the tests are on their own")
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("common", [0.0, 0.5])
+@pytest.mark.parametrize("name", ["best of 16", "beam of 16, branching 4", "DVTS of 16, branching 4"])
+def test_the_recorded_accuracies_of_searches_are_found_again(name: str, common: float) -> None:
+    """If this fails: python docs/figures.py --run tree_search."""
+    trees = script("measure_tree_search")
+    record = ROOT / "docs" / "figures" / "recorded" / "tree_search.json"
+    kept = json.loads(record.read_text(encoding="utf-8"))["found"]["accuracy"]
+    task = load_outcomes("math-500", "llama-3.1-8b")
+    found = trees.ROWS[name](task, replace(trees.JUDGE, common=common)).accuracy
+    assert found == pytest.approx(kept[name][f"{common:g}"], abs=5e-5)
+    assert set(trees.ROWS) == set(kept)
+    assert all(set(row) == {f"{c:g}" for c in trees.COMMON} for row in kept.values())
+
+
+def test_the_closed_form_of_compare_beside_a_short_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = script("measure_compare")
+    monkeypatch.setattr(pairs, "WARMUP_S", 0.0)
+    for name, (strategy, pools, rate, _) in pairs.CASES.items():
+        if name in ("single, middle", "cascade by confidence, two pools"):
+            found = pairs.compared(pairs.scenario(strategy, pools, rate, 150))
+            assert set(found) == {"load", *pairs.FIGURES}
+            assert 0.6 < found.pop("load") < 0.7
+            assert all(math.isfinite(off) and abs(off) < 0.6 for off in found.values())
+
+
+def test_sizes_of_reports_and_timelines_grow_with_what_they_show() -> None:
+    sizes = script("measure_report")
+    assert 20_000 < sizes.page_bytes(1, 30) < sizes.page_bytes(4, 120) < 2_000_000
+    few, many = sizes.timeline(20), sizes.timeline(80)
+    assert few["requests"] == 20
+    assert few["slices"] < many["slices"]
+    assert few["bytes"] < many["bytes"]
