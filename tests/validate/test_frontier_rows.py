@@ -137,3 +137,20 @@ def test_the_command(tmp_path: object) -> None:
     found = json.loads(done.stdout)
     assert found["judged"]["points"] == 0
     assert found["targets"][-1]["reached"] > 0
+
+
+@needs_silicon
+@needs_shared
+def test_the_closed_form_is_compared_with_the_simulation_of_the_same_rows() -> None:
+    """By the command, and by hand; a cost that is twice as fast in one of them would be seen."""
+    command = ["--simulate", "2", "--backend", "vllm", "--data", str(SHARED / "data"), "--json"]
+    found = json.loads(CliRunner().invoke(frontier_command, command, catch_exceptions=False).output)
+    assert sorted(found) == ["vllm agg", "vllm agg, not judged", "vllm disagg, not judged"]
+    judged = [row for row in measured_rows(SHARED / "data").rows if row.judged and not row.run.set_aside]
+    pairs = [(row_times(row, held_out(row, shipped())), simulated(row)) for row in spread(judged, 2)]
+    off = [told[1] / true[1] - 1 for told, true in pairs if not isinstance(told, str)]
+    mine = found["vllm agg"]
+    assert mine["rows"] == 2
+    assert mine["tpot"]["median_ape"] == pytest.approx(np.median(np.abs(off)))
+    assert mine["tpot"]["bias"] == pytest.approx(np.median(off))
+    assert mine["end_to_end"]["median_ape"] < 0.1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,8 +21,19 @@ BACKENDS = ("vllm", "sglang", "trtllm")
 )
 @click.option("--backend", type=click.Choice(BACKENDS), multiple=True, help="Only these; repeatable.")
 @click.option("--refit", is_flag=True, help="Fit the scales without each pair again: minutes.")
+@click.option(
+    "--simulate",
+    type=click.IntRange(min=1),
+    metavar="ROWS",
+    help="Compare the closed form with the simulation of so many rows of each kind instead: minutes.",
+)
 def frontier_command(
-    as_json: bool, html: Path | None, data: Path | None, backend: tuple[str, ...], refit: bool
+    as_json: bool,
+    html: Path | None,
+    data: Path | None,
+    backend: tuple[str, ...],
+    refit: bool,
+    simulate: int | None,
 ) -> None:
     """Compare tokens/s/accelerator against tokens/s/user with measured servers, in closed form.
 
@@ -33,23 +45,28 @@ def frontier_command(
 
     if html is not None and not html.absolute().parent.is_dir():
         raise ValueError(f"--html: folder {html.parent} does not exist; make it first")
+    if html is not None and simulate is not None:
+        raise ValueError(
+            "--html: the page is of measured frontiers, which --simulate leaves out; drop either"
+        )
     folder = data_folder(data)
     if data is not None and not (data / CLOSED_LOOP).is_file():
         raise ValueError(f"--data: {data} has no {CLOSED_LOOP}; name the folder that has it, or drop --data")
     tables()  # says what is missing
     from foretell.validate.frontier_scales import fitted
+    from foretell.validate.frontier_simulated import against_simulation
     from foretell.validate.frontier_summary import validate_frontier
     from foretell.validate.silicon_rows import measured_rows, reasons
 
     found = measured_rows(folder)
     wanted = backend or BACKENDS
-    summary, groups = validate_frontier(
-        [row for row in found.rows if row.run.backend in wanted],
-        found.source,
-        reasons([row for row in found.left_out if row.backend in wanted]),
-        fitted(found.rows) if refit else None,
-        _progress,
-    )
+    rows = [row for row in found.rows if row.run.backend in wanted]
+    scales = fitted(found.rows) if refit else None
+    if simulate is not None:
+        _print_simulated(against_simulation(rows, simulate, scales, _progress), as_json)
+        return
+    left_out = reasons([row for row in found.left_out if row.backend in wanted])
+    summary, groups = validate_frontier(rows, found.source, left_out, scales, _progress)
     if html is not None:
         from foretell.validate.frontier_page import render
 
@@ -61,6 +78,16 @@ def frontier_command(
         from foretell.validate.frontier_tables import show_frontier
 
         show_frontier(summary)
+
+
+def _print_simulated(found: dict[str, Any], as_json: bool) -> None:
+    from foretell.validate.cli import print_json
+    from foretell.validate.silicon_tables import show_summary
+
+    if as_json:
+        print_json(found)
+    else:
+        show_summary(found)
 
 
 def _progress(done: int, total: int) -> None:
