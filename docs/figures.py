@@ -91,7 +91,10 @@ def filled(text: str, summaries: Mapping[str, Any]) -> str:
 def table_of(table: Page, summaries: Mapping[str, Any]) -> str:
     """A table in Markdown."""
     labels = table.get("labels", {})
-    by_key = {key: value for path in _rows(table) for key, value in _by_key(summaries, path)}
+    rows = [row for path in _rows(table) for row in _by_key(summaries, path)]
+    by_key = dict(rows)
+    if len(by_key) < len(rows):
+        raise ValueError(f"table {table['name']}: two rows have the same key")
     if missing := [key for key in labels if key not in by_key]:
         raise ValueError(f"table {table['name']}: no row {missing[0]}")
     if labels:

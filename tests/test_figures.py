@@ -130,6 +130,8 @@ def test_tables_follow_the_record(figures: ModuleType) -> None:
         "| new | 1 |",
         "| old | 3 |",
     ]
+    with pytest.raises(ValueError, match="table t: two rows have the same key"):
+        figures.table_of(table | {"rows": ["s/by/*", "s/by/p"]}, {"s": SUMMARY})
     lacking = table | {"labels": {"q/r": "Q", "z": "Z"}}
     assert figures.updated(text, {"table": [lacking]}, {"s": SUMMARY}) == (text, ["table t: no row z"])
     chosen = table | {"labels": {"q/r": "Q"}, "cells": {"by": "{.}", "n": "{./n}"}}
