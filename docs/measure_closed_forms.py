@@ -1,4 +1,4 @@
-"""Errors of closed forms against simulation, for docs/queueing.md: JSON on stdout, five minutes of CPU.
+"""Errors of closed forms against simulation, for docs/queueing.md: JSON on stdout, four minutes of CPU.
 
     python docs/measure_closed_forms.py [--share 0.1]
 
@@ -126,7 +126,7 @@ def loop(lengths: str, concurrency: int, requests: int) -> dict[str, Any]:
 def measured(share: float = 1.0) -> dict[str, Any]:
     """All of it, or with that share of the queries and requests."""
     return {
-        "programs": [programs(one, load, int(share * 3000)) for one in STRATEGIES for load in LOADS],
+        "programs": [programs(one, load, int(share * 2000)) for one in STRATEGIES for load in LOADS],
         "apart": [apart(fleet, load, int(share * 3000)) for fleet in FLEETS for load in (0.2, 0.5, 0.8)],
         "loops": [
             loop(lengths, n, int(share * 60 * (n + 20)))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ def least_ms(call: Callable[[], object], times: int = 20) -> float:
 
 
 @pytest.mark.parametrize("times", ["curves", "silicon", "roofline"])
-def test_a_forecast_in_closed_form(times: str) -> None:
+def test_a_forecast_in_closed_form(times: str, benchmark: Any) -> None:
     scenario = Scenario.from_dict(
         {
             "workload": {
@@ -58,4 +59,6 @@ def test_a_forecast_in_closed_form(times: str) -> None:
         f"\n{times}: a forecast {warm:.1f} CPU-ms; load_of {lengths:.1f}, deploy {placed:.1f} "
         f"(this machine is {slowness:.1f} times slower)"
     )
+    benchmark.extra_info.update(warm_ms=warm, lengths_ms=lengths, deploy_ms=placed)
+    benchmark.pedantic(lambda: analyse(scenario, load, deployment), rounds=1)
     assert warm <= _ROOM * TARGET_MS

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,7 +66,7 @@ def loop_s() -> float:
     return time.process_time() - start
 
 
-def test_200_cells_in_closed_form(tmp_path: Path) -> None:
+def test_200_cells_in_closed_form(tmp_path: Path, benchmark: Any) -> None:
     file, out = tmp_path / "grid.yaml", tmp_path / "out.json"
     file.write_text(json.dumps(SCENARIO))
     command = [sys.executable, "-m", "foretell.sim", "compare", str(file), "--method", "closed_form"]
@@ -76,5 +77,7 @@ def test_200_cells_in_closed_form(tmp_path: Path) -> None:
         if least <= TARGET_S:
             break
     print(f"\n200 cells in closed form: {least:.1f} CPU-s (this machine is {slowness:.1f} times slower)")
+    benchmark.extra_info["cpu_s"] = least
+    benchmark.pedantic(loop_s, rounds=1)
     assert len(json.loads(out.read_text())["cells"]) == 200
     assert least <= _ROOM * TARGET_S

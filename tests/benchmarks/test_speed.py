@@ -101,7 +101,7 @@ def test_a_step_costs_the_same_whatever_the_batch(benchmark: Any) -> None:
     few, many = least(5, small, large)
     _TABLE.append(("CPU of a step, 1,000 sequences over 10", f"{many / few:.2f}"))
     _TABLE.append(("CPU of a step with an arrival or a finish", f"{1e6 * many / steps:.1f} µs"))
-    benchmark.extra_info["ratio"] = many / few
+    benchmark.extra_info.update(ratio=many / few, step_cpu_s=many / steps)
     benchmark.pedantic(large, rounds=1)
     assert many <= 1.5 * few
 
@@ -123,7 +123,7 @@ def test_undisturbed_decoding_costs_the_same_whatever_the_batch(benchmark: Any) 
     few, many = least(5, work(10), work(1000))
     _TABLE.append(("CPU of an undisturbed step, 1,000 sequences over 10", f"{many / few:.2f}"))
     _TABLE.append(("CPU of an undisturbed step", f"{1e6 * many / steps:.2f} µs"))
-    benchmark.extra_info["ratio"] = many / few
+    benchmark.extra_info.update(ratio=many / few, step_cpu_s=many / steps)
     benchmark.pedantic(work(1000), rounds=1)
     assert many <= 1.5 * few
 
@@ -244,7 +244,13 @@ def test_replay_is_lean_and_linear(benchmark: Any, tmp_path: Path) -> None:
         ("foretell replay, 1,000,000 requests, whole process", f"{large[0]:.1f} CPU-s, {large[1]:.0f} MiB")
     )
     _TABLE.append(("their ratio", f"{large[0] / seconds:.1f}"))
-    benchmark.extra_info.update(cpu_s=seconds, peak_mib=peak, ratio=large[0] / seconds)
+    benchmark.extra_info.update(
+        cpu_s=seconds,
+        peak_mib=peak,
+        ratio=large[0] / seconds,
+        million_cpu_s=large[0],
+        million_peak_mib=large[1],
+    )
     benchmark.pedantic(lambda: replayed(tmp_path / "small.csv", tmp_path / "again"), rounds=1)
     assert peak <= 200
     assert large[1] <= 800
