@@ -9,18 +9,17 @@ from foretell.sim import Scenario, forecast
 from foretell.sim.forecasting import Forecast
 from foretell.sim.steps import with_loads
 
-_CALLS = {
-    "workload": {
-        "arrivals": {"process": "poisson", "rate_per_s": 6},
-        "lengths": {
-            "prompt": {"lognormal": {"median": 800, "sigma": 0.8, "maximum": 6000}},
-            "output": {"lognormal": {"median": 60, "sigma": 0.6, "minimum": 1, "maximum": 400}},
-        },
-        "num_requests": 120,
-    },
-    "seed": 3,
-    "replications": 1,
+_LENGTHS = {
+    "prompt": {"lognormal": {"median": 800, "sigma": 0.8, "maximum": 6000}},
+    "output": {"lognormal": {"median": 60, "sigma": 0.6, "minimum": 1, "maximum": 400}},
 }
+_LONG = {"median": 200, "sigma": 0.6, "minimum": 1, "maximum": 400}
+_WORKLOAD = {
+    "arrivals": {"process": "poisson", "rate_per_s": 6},
+    "lengths": _LENGTHS,
+    "num_requests": 120,
+}
+_CALLS = {"workload": _WORKLOAD, "seed": 3, "replications": 1}
 _POOL = {"model": "llama-3.1-8b", "hardware": "h100-sxm"}
 _TASK = {"task": "aime24", "arrivals": {"process": "poisson", "rate_per_s": 0.05}, "num_requests": 6}
 SCENARIOS = {
@@ -29,6 +28,7 @@ SCENARIOS = {
     "replicas": {**_CALLS, "pools": {"chat": {**_POOL, "replicas": 3, "router": "least_outstanding"}}},
     "full cache": {
         **_CALLS,
+        "workload": {**_WORKLOAD, "lengths": {**_LENGTHS, "output": {"lognormal": _LONG}}},
         "pools": {"chat": {**_POOL, "engine": {"num_gpu_blocks": 420, "watermark": 0.0}}},
     },
     "two kinds of hardware": {
@@ -46,6 +46,15 @@ SCENARIOS = {
         "workload": _TASK,
         "pools": {"solver": {"model": "qwen3-8b", "hardware": "h100-sxm", "replicas": 2}},
         "strategy": {"name": "self_consistency", "n": 3},
+        "seed": 1,
+        "replications": 1,
+    },
+    "program, full cache": {
+        "workload": _TASK,
+        "pools": {
+            "solver": {"model": "qwen3-8b", "hardware": "h100-sxm", "engine": {"num_gpu_blocks": 3000}}
+        },
+        "strategy": {"name": "first_finish", "n": 4},
         "seed": 1,
         "replications": 1,
     },

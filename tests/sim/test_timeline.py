@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from foretell.sim.simulation import Run
 from foretell.sim.steps import KINDS, engine_steps
 from foretell.sim.timeline import timeline_json
 from reported import SCENARIOS, forecasted
@@ -16,6 +17,16 @@ from trace_reader import Timeline, ns, read_timeline
 
 def timeline(name: str, **limits: int) -> Timeline:
     return read_timeline(timeline_json(forecasted(name), **limits))
+
+
+def waited_again_s(run: Run) -> float:
+    """How long preempted requests waited: until a step carried them again, or their client gave up."""
+    assert run.pauses is not None
+    left = run.finish_s if run.queries is None else run.queries.left_s
+    found = 0.0
+    for row, since, until, _ in np.concatenate(run.pauses).tolist():
+        found += max(float(np.fmin(until, left[int(row)])) - since, 0.0)
+    return found
 
 
 @pytest.mark.parametrize("limits", [{}, {"slices": 40, "spans": 7}, {"slices": 0, "spans": 0}])
@@ -90,8 +101,61 @@ def test_requests_that_run_and_wait_come_to_zero_and_average_as_they_must(name: 
         left = run.finish_s if run.queries is None else run.queries.left_s
         began = np.where(np.isnan(run.scheduled_s), left, run.scheduled_s)
         running, waiting = np.nansum(left - began), np.nansum(began - run.arrival_s)
+        again = waited_again_s(run)
+        running, waiting = running - again, waiting + again
+        if name == "full cache":
+            assert again > 0.1 and waiting == pytest.approx(run.engines[0].queue_s)
     assert area["running"] == pytest.approx(running, rel=1e-6)
     assert area["waiting"] == pytest.approx(waiting, abs=1e-5, rel=1e-6)
+
+
+def test_preempted_requests_wait_and_catch_up() -> None:
+    """Every preemption is a mark on its engine, and a span between decoding and computing anew."""
+    run, found = forecasted("full cache").run, timeline("full cache")
+    assert run.pauses is not None
+    told = [(one["args"]["request"], ns(one)) for one in found.marks[1, 1]]
+    assert sorted(told) == sorted((f"r{row:.0f}", round(at * 1e9)) for row, at, *_ in run.pauses[0].tolist())
+    assert len(told) == run.engines[0].preemptions > 10
+    for row in np.flatnonzero(run.n_preemptions):
+        spans = sorted(found.spans[2, "request", row + 1], key=lambda span: span[1:])
+        names = [name for name, _, _ in spans if name != "request"]
+        own = run.pauses[0][run.pauses[0][:, 0] == row]
+        own = own[~np.isnan(own[:, 2])]  # else it ended at once, by a token that was in flight
+        assert names.count("preempted") == names.count("recompute") == len(own)
+        assert names[-1] == "decode" and names[0] in ("queued", "prefill")
+        parts = [span for span in spans if span[0] != "request"]
+        assert all(one[2] == after[1] for one, after in pairwise(parts))  # without gaps
+        waited = [(since, until) for name, since, until in parts if name == "preempted"]
+        assert waited == [(round(since * 1e9), round(until * 1e9)) for _, since, until, _ in own.tolist()]
+
+
+def test_calls_of_programs_are_shown_as_preempted() -> None:
+    run, found = forecasted("program, full cache").run, timeline("program, full cache")
+    assert run.n_preemptions.sum() > 20
+    shown = [one for thread in found.slices.values() for one in thread if one["name"] == "preempted"]
+    assert sum(one["dur"] for one in shown) == pytest.approx(1e6 * waited_again_s(run), rel=1e-6)
+
+
+def test_nothing_is_held_where_nobody_holds_it() -> None:
+    """Prefill and decode apart, between steps: by when caches had been read, or there was room for them."""
+    run, found = forecasted("disaggregated").run, timeline("disaggregated")
+    hand = run.handovers
+    assert hand is not None and run.scheduled_s is not None
+    for i, steps in enumerate(engine_steps(forecasted("disaggregated"))):
+        events = found.counters[i + 1, "KV cache in use"]
+        assert events[0]["ts"] == 0 and events[-1]["args"] == {"%": 0}
+        own = (hand.prefill if i < hand.prefill_engines else run.replica) == i
+        since = run.scheduled_s if i < hand.prefill_engines else hand.start_s
+        until = np.fmax(hand.prefill_end_s, hand.end_s) if i < hand.prefill_engines else run.finish_s
+        times = np.array([one["ts"] / 1e6 for one in events])
+        idle = 0
+        for at in np.linspace(0, times[-1] + 1, 2000):
+            if ((steps.start_s <= at + 1e-6) & (at - 1e-6 < steps.end_s)).any():
+                continue
+            if not (own & (since <= at + 1e-6) & (at - 1e-6 < until)).any():
+                idle += 1
+                assert events[np.searchsorted(times, at, side="right") - 1]["args"] == {"%": 0}
+        assert idle > 50
 
 
 def test_the_share_of_the_cache_is_that_of_the_engines_own_integral() -> None:
@@ -134,11 +198,11 @@ def test_queries_are_threads_with_their_calls_beside_them() -> None:
     assert len(calls) == len(queries.run)
     assert {one["args"]["pool"] for one in calls} == {"solver", "judge"}
     for q in range(len(queries)):
-        (one,) = found.slices[threads[f"query {q}"]]
+        (one,) = found.slices[threads[f"query {q} (whole)"]]
         assert one["dur"] == pytest.approx(1e6 * queries.latency_s[q])
         assert one["args"]["calls"] == queries.calls[q]
     few = timeline("two pools of a program", spans=9)
-    shown = sum("calls" not in name for (pid, _), name in few.threads.items() if pid == 3)
+    shown = sum("whole" in name for (pid, _), name in few.threads.items() if pid == 3)
     assert shown == (np.cumsum(queries.calls) <= 9).sum() == 2
 
 

@@ -17,8 +17,9 @@ FIELDS = {  # phase: (required besides COMMON, allowed besides)
     "M": ({"args"}, set()),
     "X": ({"dur"}, {"cat", "args"}),
     "C": ({"args"}, {"cat"}),
-    "b": ({"cat", "id"}, {"args"}),
-    "e": ({"cat", "id"}, {"args"}),
+    "i": ({"s"}, {"cat", "args"}),
+    "b": ({"cat", "id2"}, {"args"}),
+    "e": ({"cat", "id2"}, {"args"}),
     "s": ({"cat", "id"}, {"args"}),
     "f": ({"cat", "id", "bp"}, {"args"}),
 }
@@ -32,12 +33,13 @@ METADATA: dict[str, type] = {
 
 @dataclass
 class Timeline:
-    """What a file says: slices by thread, spans by id, counters by process and name, arrows, names."""
+    """What a file says: slices, marks by thread, spans by id, counters by process and name, arrows, names."""
 
     about: dict[str, Any]
     processes: dict[int, str] = field(default_factory=dict)
     threads: dict[tuple[int, int], str] = field(default_factory=dict)
     slices: dict[tuple[int, int], list[Event]] = field(default_factory=lambda: defaultdict(list))
+    marks: dict[tuple[int, int], list[Event]] = field(default_factory=lambda: defaultdict(list))
     counters: dict[tuple[int, str], list[Event]] = field(default_factory=lambda: defaultdict(list))
     spans: dict[tuple[int, str, int], list[tuple[str, int, int]]] = field(
         default_factory=lambda: defaultdict(list)
@@ -61,8 +63,7 @@ def _no_constant(text: str) -> float:
 def read_timeline(text: str) -> Timeline:
     """Read a whole file, or fail with what is wrong."""
     data = json.loads(text, parse_constant=_no_constant)
-    assert set(data) == {"traceEvents", "displayTimeUnit", "otherData"}
-    assert data["displayTimeUnit"] in ("ms", "ns")
+    assert set(data) == {"traceEvents", "otherData"}
     found = Timeline(data["otherData"])
     events = data["traceEvents"]
     ordered = [event for event in events if event["ph"] != "M"]
@@ -89,7 +90,8 @@ def read_timeline(text: str) -> Timeline:
             assert min(values) >= 0  # they are drawn as stacked areas
             found.counters[event["pid"], event["name"]].append(event)
         elif event["ph"] in "be":
-            key = event["pid"], event["cat"], event["id"]
+            assert set(event["id2"]) == {"local"}  # else spans of all processes are one global track
+            key = event["pid"], event["cat"], int(event["id2"]["local"], 16)
             if event["ph"] == "b":
                 nested[key].append((event["name"], ns(event)))
             else:
@@ -97,6 +99,9 @@ def read_timeline(text: str) -> Timeline:
                 assert name == event["name"], "spans of one id nest"
                 assert ns(event) > since
                 found.spans[key].append((name, since, ns(event)))
+        elif event["ph"] == "i":
+            assert event["s"] == "t"  # of a thread
+            found.marks[thread].append(event)
         elif event["ph"] == "s":
             assert (event["cat"], event["id"]) not in starts
             starts[event["cat"], event["id"]] = event

@@ -9,6 +9,8 @@ Source of the format: Trace Event Format (Google, 2016, "JSON Object Format").
 from __future__ import annotations
 
 import json
+import math
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +19,11 @@ import numpy.typing as npt
 
 from foretell.sim.bounds import BOUNDS
 from foretell.sim.steps import KINDS, EngineSteps, Floats, engine_steps, with_loads
-from foretell.sim.timeline_spans import flows, query_threads, request_spans, stays
+from foretell.sim.timeline_spans import emptied, flows, query_threads, request_spans, stays, waits
 
 if TYPE_CHECKING:
     from foretell.sim.forecasting import Forecast
+    from foretell.sim.simulation import Run
 
 Event = dict[str, Any]
 SLICES = 100_000
@@ -46,7 +49,6 @@ def timeline_json(result: Forecast, *, slices: int = SLICES, spans: int = SPANS)
             raise ValueError(f"{name}: {value} is not >= 0")
     result = with_loads(result)
     found = {
-        "displayTimeUnit": "ms",
         "otherData": _about(result, slices, spans),
         "traceEvents": trace_events(result, slices=slices, spans=spans),
     }
@@ -60,16 +62,17 @@ def trace_events(result: Forecast, *, slices: int = SLICES, spans: int = SPANS) 
     windows = max(slices // max(len(engines), 1), 1)
     meta: list[Event] = []
     events: list[Event] = []
-    present = stays(result.run)
+    present, paused = stays(result.run), waits(result.run)
     for i, steps in enumerate(engines):
         pid = i + 1
         meta += named(pid, f"{steps.name} ({_where(steps)})", {pid: "steps"})
         events += step_slices(steps, merged(steps, windows), pid)
-        events += _kv_counter(steps, pid, windows, holds=result.run.handovers is not None)
-        events += _request_counter(present[i], pid, windows)
+        events += _kv_counter(steps, pid, windows, emptied(result.run, i))
+        events += _request_counter(present[i], paused[i], pid, windows)
+        events += _preemptions(result.run, i, pid, spans)
     rest = len(engines) + 1
     if result.run.queries is not None:
-        threads = list(query_threads(result.run.queries, rest, spans))
+        threads = list(query_threads(result.run, rest, spans))
         meta += named(rest, f"queries ({result.scenario.strategy['name']})", dict(t[:2] for t in threads))
         events += [event for _, _, own in threads for event in own]
     else:
@@ -81,7 +84,7 @@ def trace_events(result: Forecast, *, slices: int = SLICES, spans: int = SPANS) 
     return meta + events
 
 
-_ORDER = {"e": 0, "C": 2, "s": 3, "f": 3}
+_ORDER = {"e": 0, "i": 0, "C": 2, "s": 3, "f": 3}
 
 
 def merged(steps: EngineSteps, windows: int) -> npt.NDArray[np.int64]:
@@ -148,12 +151,14 @@ def _step_args(at: dict[str, float], *, alone: bool) -> Event:
     return args | {f"{bound} %": _percent(at[bound] / busy) for bound in BOUNDS if at[bound]}
 
 
-def _kv_counter(steps: EngineSteps, pid: int, windows: int, *, holds: bool) -> Iterator[Event]:
+def _kv_counter(steps: EngineSteps, pid: int, windows: int, empty: Floats | None) -> Iterator[Event]:
     """The share of the KV blocks in use: of every group of rows, and none where a gap follows.
 
-    Engines apart hold blocks between their steps too, for who reads them: there the last value stays.
+    Of an engine that holds blocks in gaps, too, the last value stays until it is `emptied`.
     """
     first = merged(steps, windows)
+    if not len(first) or steps.start_s[0] > 0:
+        yield counter("KV cache in use", 0, pid, {"%": 0.0})
     if not len(first):
         return
     last = np.append(first[1:], len(steps)) - 1
@@ -161,24 +166,28 @@ def _kv_counter(steps: EngineSteps, pid: int, windows: int, *, holds: bool) -> I
     blocks = np.add.reduceat(steps.kv_blocks * steps.seconds, first) / seconds
     share = blocks / max(steps.part.config.num_gpu_blocks - 1, 1)
     starts, ends = nanoseconds(steps.start_s[first]), nanoseconds(steps.end_s[last])
-    for g, start in enumerate(starts):
-        yield counter("KV cache in use", start, pid, {"%": _percent(float(share[g]))})
-        if not holds and (g + 1 == len(starts) or starts[g + 1] > ends[g]):
-            yield counter("KV cache in use", ends[g], pid, {"%": 0.0})
+    gone = ends if empty is None else nanoseconds(empty)
+    for start, end, after, value in zip(starts, ends, [*starts[1:], math.inf], share.tolist(), strict=True):
+        yield counter("KV cache in use", start, pid, {"%": _percent(value)})
+        k = bisect_left(gone, end)
+        if k < len(gone) and gone[k] < after:
+            yield counter("KV cache in use", gone[k], pid, {"%": 0.0})
 
 
-def _request_counter(present: Floats, pid: int, windows: int) -> Iterator[Event]:
-    """How many requests run and wait at an engine, from (n, 3): came, first scheduled, left [s]."""
-    times = np.concatenate([present[:, 0], present[:, 1], present[:, 2]])
-    n = len(present)
-    waiting = np.repeat([1, -1, 0], n)
-    running = np.repeat([0, 1, -1], n)
+def _request_counter(present: Floats, paused: Floats, pid: int, windows: int) -> Iterator[Event]:
+    """How many requests run and wait at an engine, from its `stays` and `waits`."""
+    times = np.concatenate([*present.T, *paused.T[1:3]])
+    n, m = len(present), len(paused)
+    waiting = np.repeat([1, -1, 0, 1, -1], [n, n, n, m, m])
+    running = np.repeat([0, 1, -1, -1, 1], [n, n, n, m, m])
     never = np.isnan(present[:, 1])  # left before any step: it leaves the line
-    waiting[2 * n :][never], running[2 * n :][never] = -1, 0
+    waiting[2 * n : 3 * n][never], running[2 * n : 3 * n][never] = -1, 0
     known = ~np.isnan(times)
     at = np.array(nanoseconds(times[known]), dtype=np.int64)
     order = np.argsort(at, kind="stable")
     at = at[order]
+    if not len(at) or at[0] > 0:  # so that time begins where the workload does
+        yield counter("requests", 0, pid, {"running": 0, "waiting": 0})
     if not len(at):
         return
     line, in_step = np.cumsum(waiting[known][order]), np.cumsum(running[known][order])
@@ -189,6 +198,25 @@ def _request_counter(present: Floats, pid: int, windows: int) -> Iterator[Event]
         )
 
 
+def _preemptions(run: Run, engine: int, pid: int, limit: int) -> Iterator[Event]:
+    """A mark for each of an engine's first preemptions."""
+    assert run.pauses is not None
+    ids = run.ids()
+    for row, since, *_ in run.pauses[engine][:limit].tolist():
+        (at,) = nanoseconds(np.array([since]))
+        about = {"request": f"{ids[int(row)]}"}
+        yield {
+            "name": "preempted",
+            "cat": "step",
+            "ph": "i",
+            "s": "t",
+            "ts": at / 1000,
+            "pid": pid,
+            "tid": pid,
+            "args": about,
+        }
+
+
 def counter(name: str, ns: int, pid: int, values: dict[str, float]) -> Event:
     """A counter event."""
     return {"name": name, "cat": "engine", "ph": "C", "ts": ns / 1000, "pid": pid, "tid": pid, "args": values}
@@ -196,9 +224,10 @@ def counter(name: str, ns: int, pid: int, values: dict[str, float]) -> Event:
 
 def named(pid: int, process: str, threads: dict[int, str]) -> list[Event]:
     """Metadata: a process' name and place, and its threads'."""
+    first = next(iter(threads), pid)
     found = [
-        _meta("process_name", pid, pid, {"name": process}),
-        _meta("process_sort_index", pid, pid, {"sort_index": pid}),
+        _meta("process_name", pid, first, {"name": process}),
+        _meta("process_sort_index", pid, first, {"sort_index": pid}),
     ]
     for place, (tid, name) in enumerate(threads.items()):
         found.append(_meta("thread_name", pid, tid, {"name": name}))
