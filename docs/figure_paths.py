@@ -3,7 +3,8 @@
 A path names a figure in a command's JSON: `theory/textbook/judged/exact` is ["textbook"]["judged"]["exact"]
 of what the source `theory` printed. `*` stands for every key or item, a number for an item of a list (the
 first is 0), `[model=Qwen3-8B,tp=2]` for those whose fields say so; `sum(...)`, `count(...)`, `min(...)`,
-`max(...)`, `mean(...)` and `median(...)` take all that match. `~1` is a slash within a key.
+`max(...)`, `mean(...)` and `median(...)` take all that match, `size(...)` the largest without its sign. `~1`
+is a slash within a key.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _OF_ALL: Mapping[str, Callable[[list[Any]], Any]] = {
     "max": max,
     "mean": statistics.fmean,
     "median": statistics.median,
+    "size": lambda values: max(map(abs, values)),
 }
 Keys = tuple[str | int, ...]
 

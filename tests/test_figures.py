@@ -74,6 +74,7 @@ SUMMARY: dict[str, Any] = {
         ("{s/runs/[model=m,tp=1]/off} {s/runs/[tp=2]/off}", "0.5 \N{EN DASH}"),
         ("{max(s/by/*/n):sig2}", "1,500"),
         ("{mean(s/by/*/n):.1f} {min(s/by/*/n)}", "751.0 2"),
+        ("{size(s/by/p/off):%0} {size(s/by/p/*):.1f}", "25 2.0"),
         ("{s/a/well} {s/a/ill}", "yes no"),
         ("{s/between/0}\N{EN DASH}{s/between/1}", "9.4\N{EN DASH}13.1"),
     ],

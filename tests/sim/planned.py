@@ -64,7 +64,75 @@ def chat(
     )
 
 
-def drawn(seed: int) -> Scenario:
+def upto(most: int) -> dict[str, int]:
+    return {"low": 1, "high": most}
+
+
+def spaces() -> dict[str, Scenario]:
+    """Small spaces in which different things bind."""
+    both = ["h100-sxm", "l40s"]
+    e2e = {"ttft_p90": "<= 1 s", "e2e_p90": "<= 15 s"}
+    bursts: dict[str, Any] = {"process": "gamma", "burstiness": 0.2}
+    small_batch = {"engine.max_num_seqs": [16, 64], "engine.max_num_batched_tokens": [2048, 8192]}
+    return {
+        "tp": chat(
+            {"hardware": both, "tensor_parallel_size": [1, 2], "replicas": upto(6)},
+            {"tpot_p99": "<= 12 ms"},
+            rate=24,
+            requests=500,
+        ),
+        "capacity": chat({"hardware": both, "replicas": upto(6)}, e2e, rate=40, requests=1200),
+        "kv cache": chat(
+            {"hardware": ["l40s"], "kv_cache_dtype": ["auto", "fp8"], "replicas": upto(8)},
+            {"ttft_p90": "<= 3 s"},
+            rate=3,
+            requests=400,
+            lengths=LONG,
+            pool={"model": "qwen3-14b"},
+        ),
+        "bursts": chat(
+            {"hardware": ["h100-sxm", "a100-80gb-sxm"], "replicas": upto(6)},
+            {"ttft_p99": "<= 1 s"},
+            rate=20,
+            requests=600,
+            arrivals=bursts,
+        ),
+        "budget": chat(
+            {"hardware": both, "replicas": upto(6)},
+            {"tpot_p99": "<= 20 ms", "budget": "3 usd/h"},
+            rate=20,
+            requests=400,
+        ),
+        "too small a budget": chat(
+            {"hardware": both, "replicas": upto(6)},
+            {"tpot_p99": "<= 20 ms", "budget": "2 usd/h"},
+            rate=20,
+            requests=400,
+        ),
+        "fp8": chat(
+            {"hardware": both, "quantization": [None, "fp8"], "replicas": upto(5)},
+            {"tpot_p99": "<= 25 ms", "ttft_p90": "<= 0.5 s"},
+            rate=15,
+            requests=400,
+        ),
+        "headroom and spare": chat(
+            {"hardware": both, "replicas": upto(8)},
+            {"tpot_p99": "<= 30 ms", "ttft_p99": "<= 1 s"},
+            rate=15,
+            requests=400,
+            headroom="20 %",
+            spare=1,
+        ),
+        "batch limits": chat(
+            {**small_batch, "replicas": upto(6)},
+            {"tpot_p99": "<= 15 ms", "ttft_p90": "<= 300 ms"},
+            rate=30,
+            requests=600,
+        ),
+    }
+
+
+def drawn(seed: int, requests: int = 400) -> Scenario:
     """A small space at random: two kinds of GPU, something else to choose, objectives, what to hold out."""
     r = random.Random(seed)
     fields: dict[str, Any] = {"hardware": r.sample(["h100-sxm", "l40s", "a100-80gb-sxm", "h200"], 2)}
@@ -90,7 +158,7 @@ def drawn(seed: int) -> Scenario:
         fields,
         objectives,
         rate=r.choice([3, 4, 6, 8]),
-        requests=400,
+        requests=requests,
         lengths=MEDIUM,
         arrivals=arrivals,
         pool={"model": r.choice(["qwen3-14b", "qwen3-32b", "llama-3.1-8b"])},
