@@ -17,7 +17,7 @@ from foretell.validate.energy import (
     steady_load,
     synchronous_errors,
 )
-from foretell.validate.energy_ways import synchronous_summary, validate_energy
+from foretell.validate.energy_ways import synchronous_summary, tasks_apart, validate_energy
 from places import SHARED
 
 RUNS = SHARED / "data" / "ml-energy" / "llm_runs.csv"
@@ -63,6 +63,18 @@ def test_power_of_models_and_gpus_left_out(path: Path) -> None:
             load_hardware(name).accelerator
         ).error
         assert inside.mean() >= 0.85
+
+
+def test_tasks_are_compared_at_equal_batches() -> None:
+    import pandas as pd
+
+    batch = np.array([8.0, 32.0, 128.0])
+    chat = pd.DataFrame({"task": "lm-arena-chat", "batch": batch, "step_s": 1e-3 * batch**0.5})
+    asked = pd.DataFrame({"task": "gpqa", "batch": [16.0, 64.0, 500.0], "step_s": [8e-3, 24e-3, 1.0]})
+    table = pd.concat([chat, asked]).assign(model="qwen3-8b", accelerators=1, gpu="B200")
+    found = tasks_apart(table)  # 8 ms against 4, 24 ms against 8; nobody measured 500 in the other task
+    assert found == pytest.approx({"runs": 2, "median": 2.5, "least": 2.0, "most": 3.0})
+    assert tasks_apart(chat.assign(model="qwen3-8b", accelerators=1, gpu="B200"))["runs"] == 0
 
 
 def test_what_synchronous_scheduling_adds_is_found_again(path: Path) -> None:

@@ -115,6 +115,10 @@ def energy_summary(table: pd.DataFrame) -> dict[str, Any]:
         str(gpu): {name: relative_errors(rows, *pair) for name, pair in pairs.items()}
         for gpu, rows in fitted.groupby("gpu")
     }
+    summary["power_by_gpu_and_model"] = {
+        str(gpu): {str(model): relative_errors(own, *pairs["power_left_model_out"]) for model, own in of}
+        for gpu, of in ((gpu, rows.groupby("model")) for gpu, rows in fitted.groupby("gpu"))
+    }
     aside = table[~table["fitted"]]
     summary["set_aside"] = {name: relative_errors(aside, *pair) for name, pair in pairs.items()}
     summary["set_aside_by_task"] = {str(task): len(rows) for task, rows in aside.groupby("task")}

@@ -39,6 +39,7 @@ def validate_energy(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
             "shipped curves": _end_to_end(path, shipped_curves),
             "fractions of peaks, not synchronous": _end_to_end(path, fractions_of_peaks),
         },
+        "gpqa_over_lm_arena_chat_on_b200": tasks_apart(table[table["gpu"] == "B200"]),
         "synchronous_scheduling": synchronous_summary(energy_errors(path, asynchronous_engine)),
     }
 
@@ -59,6 +60,29 @@ def synchronous_summary(table: pd.DataFrame) -> dict[str, float]:
         "bias_without": float(np.median(rows["estimate_step_s"] / rows["step_s"])) - 1,
         "model_left_out_median_ape": float(np.median(error)),
         "model_left_out_mean_ape": float(np.mean(error)),
+    }
+
+
+def tasks_apart(table: pd.DataFrame, task: str = "gpqa", other: str = "lm-arena-chat") -> dict[str, float]:
+    """How many times as long steps took in one task as in another, on the same servers at equal batches.
+
+    Between the other task's batches the logarithm of the step time is linear in that of the batch; runs
+    beyond them are left out.
+    """
+    ratios: list[float] = []
+    for _, rows in table.groupby(["model", "accelerators", "gpu"]):
+        known = rows[rows["task"] == other].sort_values("batch")
+        asked = rows[rows["task"] == task]
+        if len(known):
+            inside = asked[asked["batch"].between(known["batch"].min(), known["batch"].max())]
+            logs = (np.log(known[name].to_numpy(float)) for name in ("batch", "step_s"))
+            told = np.exp(np.interp(np.log(inside["batch"].to_numpy(float)), *logs))
+            ratios += (inside["step_s"].to_numpy(float) / told).tolist()
+    return {
+        "runs": len(ratios),
+        "median": float(np.median(ratios)) if ratios else float("nan"),
+        "least": min(ratios, default=float("nan")),
+        "most": max(ratios, default=float("nan")),
     }
 
 
