@@ -197,7 +197,7 @@ def test_the_command_writes_page_timeline_and_json(tmp_path: Path) -> None:
     done = _run(*_FLAGS, "--html", page, "--timeline", timeline, "--json", figures)
     assert done.exit_code == 0, done.output
     _check(page.read_text(encoding="utf-8"))
-    assert timeline.read_text(encoding="utf-8").startswith('{"displayTimeUnit"')
+    assert timeline.read_text(encoding="utf-8").startswith('{"otherData"')
     again = tmp_path / "b.html"
     _run(*_FLAGS, "--html", again)
     assert again.read_bytes() == page.read_bytes()

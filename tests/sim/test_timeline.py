@@ -116,7 +116,7 @@ def test_preempted_requests_wait_and_catch_up() -> None:
     told = [(one["args"]["request"], ns(one)) for one in found.marks[1, 1]]
     assert sorted(told) == sorted((f"r{row:.0f}", round(at * 1e9)) for row, at, *_ in run.pauses[0].tolist())
     assert len(told) == run.engines[0].preemptions > 10
-    for row in np.flatnonzero(run.n_preemptions):
+    for row in np.flatnonzero(run.n_preemptions).tolist():
         spans = sorted(found.spans[2, "request", row + 1], key=lambda span: span[1:])
         names = [name for name, _, _ in spans if name != "request"]
         own = run.pauses[0][run.pauses[0][:, 0] == row]
