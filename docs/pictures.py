@@ -170,8 +170,13 @@ def ui(file: Path) -> None:
             screenshots.screenshot(address, file, *SIZE)
 
 
+def timeline(file: Path) -> None:
+    """A screenshot of Perfetto with a timeline in it."""
+    importlib.import_module("viewers").picture(file, *SIZE)
+
+
 SIZE = (1280, 860)
-SCREENSHOTS: Mapping[str, Callable[[Path], None]] = {"report": report, "ui": ui}
+SCREENSHOTS: Mapping[str, Callable[[Path], None]] = {"report": report, "ui": ui, "timeline": timeline}
 
 
 def shows_something(file: Path) -> bool:

@@ -9,7 +9,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
@@ -30,6 +33,25 @@ def what_if_page(scenario: Path | None = None) -> Iterator[str]:
             process.terminate()
 
 
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """The machine's Chromium, without a window.
+
+    Raises:
+        RuntimeError: there is none.
+
+    """
+    from playwright.sync_api import sync_playwright
+
+    chromium = next(filter(None, map(shutil.which, _CHROMIUM)), None)
+    if chromium is None:
+        raise RuntimeError("no Chromium on this machine: apt install chromium")
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield found
+        found.close()
+
+
 def screenshot(
     page: str | Path,
     path: Path,
@@ -43,19 +65,12 @@ def screenshot(
         RuntimeError: there is no Chromium.
 
     """
-    from playwright.sync_api import sync_playwright
-
-    chromium = next(filter(None, map(shutil.which, _CHROMIUM)), None)
-    if chromium is None:
-        raise RuntimeError("no Chromium on this machine: apt install chromium")
     address = page if isinstance(page, str) and "://" in page else Path(page).resolve().as_uri()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        tab = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+    with browser() as chromium:
+        tab = chromium.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
         tab.goto(address)
         tab.wait_for_selector("body:not(:has(#answer[aria-busy=true]))")
         tab.screenshot(path=path)
-        browser.close()
 
 
 if __name__ == "__main__":

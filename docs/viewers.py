@@ -10,12 +10,17 @@ import functools
 import http.server
 import importlib.util
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import screenshots
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -35,6 +40,12 @@ _QUERY = """async (sql) => {
 _CATAPULT = """async (address) => {
   const view = document.querySelector("x-profiling-view");
   view.setActiveTrace("timeline", await (await fetch(address)).text());
+}"""
+
+# All groups open, and the times to be seen [s].
+_SHOW = """async ([start, end]) => {
+  await window.app.commands.runCommand("dev.perfetto.ExpandAllGroups");
+  window.app.trace.timeline.setViewportTime(BigInt(start * 1e9), BigInt(end * 1e9));
 }"""
 
 
@@ -111,6 +122,32 @@ def open_catapult(page: Page, home: str) -> None:
     page.goto(f"{home}/{version()}/assets/catapult_trace_viewer.html")
     page.evaluate(_CATAPULT, f"{home}/localtrace")
     page.wait_for_function("() => document.querySelector('x-profiling-view').timelineView_?.model")
+
+
+def picture(file: Path, width: int, height: int) -> None:
+    """Write a screenshot of Perfetto: a chat service with too little room for its KV caches."""
+    from foretell.sim import Scenario, forecast
+    from foretell.sim.timeline import timeline_json
+
+    asked = Scenario.load(Path(__file__).resolve().parents[1] / "examples" / "chat.yaml").replace(
+        **{
+            "workload.arrivals.rate_per_s": 6.0,
+            "workload.num_requests": 120,
+            "pools.chat.engine.num_gpu_blocks": 4000,
+            "pools.chat.operator_times": "curves",
+            "replications": 1,
+        }
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        timeline = Path(folder) / "timeline.json"
+        timeline.write_text(timeline_json(forecast(asked), spans=32), encoding="utf-8")
+        with served(timeline) as home, screenshots.browser() as browser:
+            page = browser.new_page(viewport={"width": width, "height": height}, service_workers="block")
+            page.route(lambda address: not address.startswith(home), lambda route: route.abort())
+            open_perfetto(page, home)
+            page.evaluate(_SHOW, [0, 20])
+            page.evaluate("() => window.waitForPerfettoIdle()")
+            page.screenshot(path=file)
 
 
 if __name__ == "__main__":
