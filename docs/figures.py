@@ -23,6 +23,7 @@ Sentences and tables are then brought up to date; `--check` only tells which are
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -217,17 +218,27 @@ def results(arguments: list[str]) -> dict[str, Any]:
     """What a folder has of the sources, or what their commands print now."""
     known = sources()
     if arguments[:1] == ["--run"]:
-        return {
-            name: json.loads(subprocess.run(shlex.split(known[name]), stdout=-1, check=True, cwd=ROOT).stdout)
-            for name in arguments[1:]
-        }
+        return {name: printed(known[name]) for name in arguments[1:]}
     files = [file for folder in arguments for file in Path(folder).glob("*.json") if file.stem in known]
     return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
+
+
+def printed(command: str) -> Any:
+    """What a command prints as JSON, with foretell and python as they are for this process."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    done = subprocess.run(
+        shlex.split(command), stdout=subprocess.PIPE, check=True, cwd=ROOT, env={**os.environ, "PATH": path}
+    )
+    return json.loads(done.stdout)
 
 
 def main() -> int:
     """Record, rewrite, and tell what is wrong."""
     check, arguments = "--check" in sys.argv, [a for a in sys.argv[1:] if a != "--check"]
+    unknown = sorted(set(arguments[1:]) - set(sources())) if arguments[:1] == ["--run"] else []
+    if unknown:
+        print(f"no source {unknown[0]!r}; there are {', '.join(sorted(sources()))}", file=sys.stderr)
+        return 2
     recorded(results(arguments))
     summaries = {source: entry["found"] for source, entry in record().items()}
     count = 0

@@ -169,6 +169,20 @@ def test_figures_without_a_source_are_told(figures: ModuleType) -> None:
     ]
 
 
+def test_a_command_is_run_as_this_python_has_it(figures: ModuleType) -> None:
+    assert (
+        figures.printed("python -c 'import json, sys; print(json.dumps(sys.executable))'") == sys.executable
+    )
+
+
+def test_a_source_that_is_not_there(
+    figures: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["figures.py", "--run", "energi"])
+    assert figures.main() == 2
+    assert "no source 'energi'; there are accuracy, " in capsys.readouterr().err
+
+
 def test_the_readme_quotes_the_page_of_papers() -> None:
     """That page's first sentence comes from the record."""
     page = (ROOT / "docs" / "papers.md").read_text(encoding="utf-8")
