@@ -136,3 +136,22 @@ def test_a_row_is_as_full_as_its_engine_is_busy() -> None:
         else:
             y = float(value)
     assert abs(area) == pytest.approx(0.25 * float(band[2]) * float(band[3]), rel=0.02)
+
+
+def test_preemptions_are_marked_where_they_happened_and_told() -> None:
+    (steps,) = engine_steps(forecasted("full cache"))
+    (stats,) = forecasted("full cache").run.engines
+    assert len(steps.preempted_s) == stats.preemptions > 10
+    chart = overview([steps], 0.0, 60.0, "t", "a")
+    band = re.search(
+        r'<rect x="([\d.]+)" y="[\d.]+" width="([\d.]+)" height="[\d.]+" fill="var\(--band', chart
+    )
+    assert band is not None
+    left, width = float(band[1]), float(band[2])
+    _, *marked = map(int, re.findall(r"M(\d+) \d+h6l-3 6Z", chart))  # the first one is the legend's
+    expected = {round(left + width * at / 60) - 3 for at in steps.preempted_s}
+    assert marked == sorted(expected) and len(marked) > 10
+    assert f"{stats.preemptions} times a request was preempted" in plain(
+        timeline_section(forecasted("full cache"))
+    )
+    assert "preempted" not in timeline_section(forecasted("one engine"))

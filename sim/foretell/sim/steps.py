@@ -42,6 +42,7 @@ class EngineSteps:
         load: of the row's first step, seven arrays of (n,).
         kv_blocks: in use, on average over the row.
         kind: place in `KINDS`.
+        preempted_s: when requests were preempted, in order; all of the engine's, whatever rows are here.
 
     """
 
@@ -54,6 +55,7 @@ class EngineSteps:
     load: StepLoad
     kv_blocks: Floats
     kind: npt.NDArray[np.int64]
+    preempted_s: Floats
 
     def __len__(self) -> int:
         return len(self.start_s)
@@ -110,17 +112,18 @@ def with_loads(result: Forecast) -> Forecast:
 def engine_steps(result: Forecast) -> list[EngineSteps]:
     """The steps of every engine, in the order of the run's engines."""
     run: Run = with_loads(result).run
-    assert run.loads is not None and run.kv_blocks is not None
+    assert run.loads is not None and run.kv_blocks is not None and run.pauses is not None
     names = engine_names(result.scenario, result.deployment)
     found = []
-    for (pool, place), part, rows, blocks in zip(
-        names, result.deployment.engines, run.loads, run.kv_blocks, strict=True
+    for (pool, place), part, rows, blocks, pauses in zip(
+        names, result.deployment.engines, run.loads, run.kv_blocks, run.pauses, strict=True
     ):
         load = StepLoad(*rows[:, 3:].T)
         prompts, decodes = np.asarray(load.prefill_seqs) > 0, np.asarray(load.decode_seqs) > 0
         kind = np.where(prompts, np.where(decodes, 1, 0), 2)
         start, end, count = rows[:, :3].T
-        found.append(EngineSteps(pool, place, part, start, end, count, load, blocks, kind))
+        lost = pauses[:, 1]
+        found.append(EngineSteps(pool, place, part, start, end, count, load, blocks, kind, lost))
     return found
 
 

@@ -47,6 +47,7 @@ def overview(engines: Sequence[EngineSteps], start_s: float, end_s: float, title
             tops = foot - high * np.minimum(above, 1)
             parts += _area(across.place(edges), foot - high * below, tops, kind, "o")
             below = above
+        parts += _marks(steps.preempted_s, across, foot - high, 0.0, end_s)
     return svg(_WIDTH, height, title, about, parts)
 
 
@@ -68,6 +69,7 @@ def close_up(engines: Sequence[EngineSteps], start_s: float, end_s: float, title
                 f'<rect x="{x:.1f}" y="{foot - tall:.1f}" width="{wide:.1f}" height="{tall:.1f}" '
                 f'{_fill(kind, "c")} stroke="var(--page)" stroke-width=".5"><title>{told}</title></rect>'
             )
+        parts += _marks(engines[row].preempted_s, across, foot - high, start_s, end_s)
     return svg(_WIDTH, height, title, about, parts)
 
 
@@ -132,6 +134,11 @@ def _canvas(
             f'<text x="{x + 23:.0f}" y="{floor + 46}">{name}</text>'
         )
         x += 40 + CHARACTER_PX * len(name)
+    if any(len(steps.preempted_s) for steps in engines):
+        parts.append(
+            f'<path d="{_mark(x + 12, floor + 43)}" fill="var(--text)"/>'
+            f'<text x="{x + 23:.0f}" y="{floor + 46}">a request is preempted</text>'
+        )
     return across, parts, floor + _BELOW
 
 
@@ -152,6 +159,19 @@ def _patterns(mark: str) -> str:
 
 def _fill(kind: int, mark: str) -> str:
     return f'fill="url(#steps-{mark}{kind})"' if kind < 2 else f'fill="var(--c{_COLOURS[kind]})"'
+
+
+def _marks(times: Floats, across: Scale, y: float, start_s: float, end_s: float) -> Iterator[str]:
+    """Marks on a row whose top is at `y`, none twice in a place; the axis tells times from `start_s`."""
+    there = times[(times >= start_s) & (times <= end_s)] - start_s
+    places = np.unique(np.round(across.place(there))).tolist()
+    if places:
+        yield f'<path d="{"".join(_mark(x, y) for x in places)}" fill="var(--text)"/>'
+
+
+def _mark(x: float, y: float) -> str:
+    """An arrow head, with its point on a row."""
+    return f"M{x - 3:.0f} {y - 4:.0f}h6l-3 6Z"
 
 
 def _area(x: Floats, low: Floats, high: Floats, kind: int, mark: str) -> Iterator[str]:

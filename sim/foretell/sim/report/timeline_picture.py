@@ -126,7 +126,11 @@ def _plain(engines: Sequence[EngineSteps], span: float) -> str:
     who = "The engine was" if len(engines) == 1 else f"The {len(engines)} engines were"
     busy = float(sums.sum())
     rest = "; the rest was idle" if busy < 0.9995 else ""
-    return f"{who} busy for {whole_percent(busy)} of {show_seconds(span)} ({kinds}){rest}."
+    lost = sum(len(steps.preempted_s) for steps in engines)
+    times = "Once" if lost == 1 else f"{lost:,} times"
+    again = f" {times} a request was preempted: it lost its KV blocks, waited, and was computed anew."
+    text = f"{who} busy for {whole_percent(busy)} of {show_seconds(span)} ({kinds}){rest}."
+    return text + again if lost else text
 
 
 def _words(engines: Sequence[EngineSteps], span: float) -> str:
