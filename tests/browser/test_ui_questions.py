@@ -73,19 +73,12 @@ def test_too_much_is_told_and_marked_on_the_slider(ui: Page) -> None:
     assert "missed" in (ui.locator("#verdict").get_attribute("class") or "")
 
 
-CLOSED = """
-workload: {concurrency: 8, lengths: {prompt: 512, output: 128}, num_requests: 200}
-pools: {chat: {model: llama-3.1-8b, hardware: h100-sxm}}
-"""
-
-
 def test_a_closed_loops_slider_moves_its_frontier(ui: Page) -> None:
     """The curve stays, as the deployment does; the ring goes along it to slower users and more output."""
-    ui.get_by_role("button", name="YAML").click()
-    ui.wait_for_selector("#yaml-text:not(:placeholder-shown)")
-    ui.fill("#yaml-text", CLOSED)
-    ui.click("#yaml-use")
-    ui.wait_for_selector("#yaml-dialog", state="hidden")
+    rate = ui.input_value("#f-workload-arrivals-rate_per_s-exact")
+    for name in ("ttft_p90", "tpot_p99"):  # of closed loops it knows means only
+        ui.get_by_role("button", name=f"Drop the objective {name}").click()
+    ui.select_option("#f-workload-arrivals-process", label="when the last one ends (closed loop)")
     answered(ui)
     assert ui.locator("#trouble").is_hidden()
     assert "as more requests are in flight" in ui.locator("#frontier").inner_text()
@@ -101,6 +94,16 @@ def test_a_closed_loops_slider_moves_its_frontier(ui: Page) -> None:
     (fast_x, little_y), (slow_x, much_y) = seen
     assert slow_x < fast_x - 10  # slower for each
     assert much_y < little_y - 10  # and higher up: more of all
+    ui.select_option("#f-workload-arrivals-process", label="at random (poisson)")
+    answered(ui)
+    assert ui.input_value("#f-workload-arrivals-rate_per_s-exact") == rate
+
+
+def test_percentiles_of_a_closed_loop_are_for_the_simulation(ui: Page, watch: Watch) -> None:
+    watch.expected.add("422")
+    ui.select_option("#f-workload-arrivals-process", label="when the last one ends (closed loop)")
+    answered(ui)
+    assert ui.locator("#trouble").inner_text() == "the closed form has no ttft_p90_s: press Simulate."
 
 
 MOVE = """(input, value) => {

@@ -36,9 +36,8 @@ export function traffic(bench) {
 
 function described(bench) {
   const { choices, scenario } = bench;
-  const arrivals = choices.arrivals.filter(({ name }) => name !== "closed_loop");
   return [
-    ...arriving(bench, arrivals, "Requests a second", 0.01, 1000),
+    ...arriving(bench, [...choices.arrivals, LOOP], "Requests a second", 0.01, 1000),
     choice(
       bench,
       ["workload", "lengths"],
@@ -89,10 +88,11 @@ function lengths(bench, given) {
 }
 
 function arriving(bench, processes, label, low, high) {
-  const { scenario, question } = bench;
+  const { scenario } = bench;
   const at = ["workload", "arrivals"];
   if (scenario.workload.concurrency != null && !scenario.workload.arrivals) {
     return [
+      comes(bench, processes),
       slider(bench, ["workload", "concurrency"], "In flight at once", {
         low: 1,
         high: 1000,
@@ -106,24 +106,7 @@ function arriving(bench, processes, label, low, high) {
   const rate = (process?.parameters ?? []).some(({ name }) => name === "rate_per_s");
   return [
     rate && slider(bench, [...at, "rate_per_s"], label, { low, high, log: true, unit: "/s", least: 0 }),
-    choice(
-      bench,
-      [...at, "process"],
-      "They arrive",
-      processes.map(({ name }) => [name, WORDS[name] ?? name]),
-      {
-        act: (name) => {
-          const { parameters } = processes.find((one) => one.name === name);
-          const fresh = parameters
-            .filter((one) => one.required || one.name in (scenario.workload.arrivals ?? {}))
-            .map((one) => [
-              one.name,
-              scenario.workload.arrivals?.[one.name] ?? one.default ?? STARTS[one.name] ?? 1,
-            ]);
-          question.change(at, { process: name, ...Object.fromEntries(fresh) });
-        },
-      },
-    ),
+    comes(bench, processes),
     ...(process?.parameters ?? [])
       .filter(({ name }) => name !== "rate_per_s")
       .map(({ name, kind, default: value }) =>
@@ -136,6 +119,34 @@ function arriving(bench, processes, label, low, high) {
   ].filter(Boolean);
 }
 
+// What makes requests come. A closed loop is no process of a scenario: it says so many in flight instead.
+function comes(bench, processes) {
+  const { question } = bench;
+  return choice(
+    bench,
+    ["workload", "arrivals", "process"],
+    "They arrive",
+    processes.map(({ name }) => [name, WORDS[name] ?? name]),
+    {
+      of: (process) => process ?? LOOP.name,
+      act: (name) => {
+        const { arrivals = aside.arrivals, concurrency, ...rest } = question.scenario.workload;
+        if (name === LOOP.name) {
+          aside.arrivals = arrivals;
+          question.change(["workload"], { ...rest, concurrency: concurrency ?? STARTS.concurrency });
+          return;
+        }
+        const fresh = processes
+          .find((one) => one.name === name)
+          .parameters.filter((one) => one.required || one.name in (arrivals ?? {}))
+          .map((one) => [one.name, arrivals?.[one.name] ?? one.default ?? STARTS[one.name] ?? 1]);
+        question.change(["workload"], { ...rest, arrivals: { process: name, ...Object.fromEntries(fresh) } });
+      },
+    },
+  );
+}
+
+const LOOP = { name: "closed_loop", parameters: [] };
 const STARTS = {
   rate_per_s: 1,
   rates_per_s: [0.5, 4],
@@ -196,7 +207,6 @@ function trace(bench) {
 
 function task(bench) {
   const { choices } = bench;
-  const open = choices.arrivals.filter(({ name }) => name !== "closed_loop");
   return [
     choice(
       bench,
@@ -205,7 +215,7 @@ function task(bench) {
       choices.tasks.map(({ name }) => [name, name]),
       { about: (name) => choices.tasks.find((one) => one.name === name)?.about },
     ),
-    ...arriving(bench, open, "Queries a second", 0.0001, 10),
+    ...arriving(bench, choices.arrivals, "Queries a second", 0.0001, 10),
     number(bench, ["workload", "deadline_s"], "Answer within", {
       fallback: "no deadline",
       unit: "s",

@@ -72,7 +72,7 @@ async function start() {
     $("trouble").textContent = placed
       ? ""
       : error.simulate
-        ? `${error.message.split(";")[0]}: press Simulate.`
+        ? `${error.message.split(/;|, but /)[0]}: press Simulate.`
         : error instanceof TypeError
           ? "The server does not answer. Is foretell ui still running?"
           : error.message;
