@@ -24,10 +24,10 @@ def script(name: str) -> ModuleType:
     return importlib.import_module(name)
 
 
-@pytest.mark.parametrize(("choices", "count"), [(1, 5), (2, 10), (3, 4), (math.inf, 10)])
+@pytest.mark.parametrize(("choices", "count"), [(1, 5), (2, 10), (math.inf, 10)])
 def test_fleets_of_servers_are_as_theory_says(choices: float, count: int) -> None:
     """One choice is M/M/1, which is exact; of the others the fleet is nearer than the limit."""
-    found = script("measure_mean_field").servers(choices, 0.5, count, 600)
+    found = script("measure_mean_field").servers(choices, 0.5, count, 400)
     assert 0 < found["near"] < 0.05 * found["mean"]
     if choices == 1:
         assert found["mean"] == pytest.approx(1.0, abs=2 * found["near"])
@@ -37,7 +37,7 @@ def test_fleets_of_servers_are_as_theory_says(choices: float, count: int) -> Non
 
 @pytest.mark.parametrize("case", ["seats", "shared", "chat"])
 def test_fleets_of_engines(case: str) -> None:
-    found = script("measure_mean_field").engines(case, 0.5, "power_of_two", 4, 4000)
+    found = script("measure_mean_field").engines(case, 0.5, "power_of_two", 4, 3000)
     assert (found["case"], found["replicas"]) == (case, 4)
     assert abs(found["tpot_mean"]["off"]) < 0.1 and abs(found["e2e_mean"]["off"]) < 0.15
     assert all(0 < found[name]["near"] < 1 for name in ("ttft_mean", "ttft_p99", "e2e_mean", "e2e_p99"))
@@ -62,7 +62,7 @@ def test_programs_pools_and_loops() -> None:
 def test_a_choice_is_judged() -> None:
     measure = script("measure_plan")
     fields = {"hardware": ["h100-sxm", "l40s"], "replicas": {"low": 1, "high": 2}}
-    asked = chat(fields, {"tpot_p99": "<= 40 ms"}, rate=8, requests=60).replace(replications=2)
+    asked = chat(fields, {"tpot_p99": "<= 40 ms"}, rate=8, requests=40).replace(replications=2)
     assert measure.judged(asked) == {"candidates": 4, "solved": True, "dearer": 0.0}
     too_fast = asked.replace(objectives={"tpot_p99": "<= 0.1 ms"})
     assert measure.judged(too_fast) == {"candidates": 4, "solved": False, "dearer": 0.0}
