@@ -110,7 +110,8 @@ READERS = {"read_trace", "read_profile", "read_file", "read_record", "import_mod
 KNOWN = {  # modules that open files or load code, and why no field of a question leads there unchecked
     *("records.py", "replayfile.py", "observations.py", "steplog.py", "journal.py"),  # of other commands
     *("sweeping.py", "sweeping_key.py"),
-    *("presets.py", "client.py", "catalogue.py", "__init__.py"),  # what is bundled, or by a field of PLACES
+    "vllm_flags.py",  # what is bundled
+    *("presets.py", "client.py", "catalogue.py", "__init__.py"),  # the same, or by a field of PLACES
     *("schema.py", "profile.py", "deployment.py", "workload.py", "routers.py"),  # by a field of PLACES
 }
 
