@@ -56,3 +56,20 @@ def test_sizes_of_reports_and_timelines_grow_with_what_they_show() -> None:
     assert few["requests"] == 20
     assert few["slices"] < many["slices"]
     assert few["bytes"] < many["bytes"]
+
+
+@pytest.mark.parametrize("name", ["single", "best of 4, verdicts", "until accepted, 6 at most"])
+def test_programs_beside_closed_forms_in_a_short_run(name: str) -> None:
+    """Four standard errors of 1,500 queries."""
+    found = script("measure_programs").compared(name, 1500)
+    assert found["off_points"] == pytest.approx(100 * abs(found["closed_form"] - found["program"]))
+    assert found["off_points"] < 400 * math.sqrt(0.25 / 1500)
+
+
+def test_parameters_are_counted_as_recorded() -> None:
+    """If this fails: python docs/figures.py --run models."""
+    found = script("measure_models").counted()
+    record = ROOT / "docs" / "figures" / "recorded" / "models.json"
+    kept = json.loads(record.read_text(encoding="utf-8"))["found"]
+    assert kept["models"] == len(found)
+    assert kept["worst_off"] == pytest.approx(max(map(abs, found.values())))
