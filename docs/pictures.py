@@ -35,6 +35,12 @@ def traffic() -> str:
     runs = [forecast(asked.replace(**{field: rate})).summary["ttft_p90_s"] for rate in tried]
     figures = [end.summary["ttft_p90_s"] for end in ends]
     capacity = ends[0].summary["capacity_rps"].value
+    quick = max(
+        rate for rate, run in zip(tried, runs, strict=True) if run.high is not None and run.high < 0.5
+    )
+    beyond = [run.value for rate, run in zip(tried, runs, strict=True) if rate > capacity]
+    if min(beyond) < 1.0:
+        raise ValueError("the picture says that the objective is missed beyond the capacity")
     return lines(
         {
             "closed form, 90 % interval": Line(
@@ -55,8 +61,8 @@ def traffic() -> str:
         Axis("Requests a second", low=0.0),
         Axis("Time to first token, 90th percentile", "s", log=True, low=0.02, high=30.0),
         "Time to first token of a chat service as its traffic grows",
-        f"Llama-3.1-8B on one H100. Flat below 5 requests a second; beyond the capacity of {capacity:.1f} "
-        "a second requests wait for seconds, and how long is uncertain.",
+        f"Llama-3.1-8B on one H100. Well below the objective of 1 s at {quick:g} requests a second and less; "
+        f"beyond the capacity of {capacity:.1f} a second it is missed, and by how much is uncertain.",
         upright={"asked: 3.5/s": 3.5, f"capacity {capacity:.1f}/s": capacity},
         level={"objective: 1 s": 1.0},
         width=640,
@@ -79,10 +85,13 @@ def step_time() -> str:
     zero = np.zeros_like(batch)
     context = 2000.0
     load = StepLoad(zero, zero, zero, zero, batch, batch * context, batch)
-    parts = cost.breakdown(*load)
+    parts, whole = cost.breakdown(*load), np.asarray(cost(*load))
+    longer = float(np.interp(64, batch, whole) / whole[0])
+    if np.min(np.asarray(parts["memory"]) / whole) < 0.5:
+        raise ValueError("the picture says that reading memory takes most of a step")
     return lines(
         {
-            "whole step": Line(batch, np.asarray(cost(*load))),
+            "whole step": Line(batch, whole),
             "reading memory": Line(batch, np.asarray(parts["memory"])),
             "computing": Line(batch, np.asarray(parts["compute"])),
             "launching kernels": Line(batch, np.asarray(parts["launch"])),
@@ -92,7 +101,8 @@ def step_time() -> str:
         Axis("Time of a step", "s", low=0.0),
         "Seconds of a decode step by what bounds it",
         "Llama-3.1-8B on one H100, 2,000 tokens of context each: reading weights and KV cache takes most of "
-        "a step at any batch; 64 sequences take twice as long as one, and get 32 times the tokens.",
+        f"a step at any batch; 64 sequences take {longer:.1f} times as long as one, and get "
+        f"{64 / longer:.0f} times the tokens a second.",
         width=640,
         height=300,
     )
@@ -105,6 +115,12 @@ def strategies() -> str:
     from foretell.sim.report.pareto_front import Point, front
 
     found = compare(Scenario.load(ROOT / "examples" / "strategies.yaml"))
+    by_name = {cell.labels["strategy"]: cell.summary for cell in found.cells}
+    fastest = min(by_name, key=lambda name: by_name[name]["e2e_p99_s"].value)
+    surest = max(by_name, key=lambda name: by_name[name]["accuracy"].value)
+    meets = found.best.labels["strategy"] if found.best is not None else "none"
+    if (fastest, surest, meets) != ("single", "self_consistency n=8", "first_finish n=4"):
+        raise ValueError(f"the picture says otherwise: {fastest}, {surest}, {meets}")
     points = []
     for cell in found.cells:
         accuracy, latency = cell.summary["accuracy"], cell.summary["e2e_p99_s"]
