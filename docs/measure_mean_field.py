@@ -135,16 +135,20 @@ def _p99(values: Array) -> float:
 
 RUNS: tuple[tuple[str, float, str, int, int], ...] = (
     *(("seats", 0.7, router, 10, 120_000) for router in ("random", "power_of_two", "least_outstanding")),
-    ("seats", 0.9, "random", 10, 120_000),
-    *(("seats", 0.9, "power_of_two", n, 120_000) for n in (4, 10, 100)),
+    ("seats", 0.9, "random", 10, 400_000),
+    *(("seats", 0.9, "power_of_two", n, 400_000) for n in (4, 10)),
+    ("seats", 0.9, "power_of_two", 100, 120_000),
     ("seats", 0.9, "power_of_two", 1000, 300_000),
-    *(("seats", 0.9, "least_outstanding", n, 120_000) for n in (10, 100)),
+    ("seats", 0.9, "least_outstanding", 10, 400_000),
+    ("seats", 0.9, "least_outstanding", 100, 120_000),
     *(("shared", 0.7, router, 10, 120_000) for router in ("power_of_two", "least_outstanding")),
-    ("shared", 0.9, "random", 10, 120_000),
-    *(("shared", 0.9, r, n, 120_000) for r in ("power_of_two", "least_outstanding") for n in (10, 100)),
+    *(("shared", 0.9, r, 10, 400_000) for r in ("random", "power_of_two", "least_outstanding")),
+    *(("shared", 0.9, r, 100, 120_000) for r in ("power_of_two", "least_outstanding")),
     ("chat", 0.7, "random", 10, 100_000),
-    *(("chat", 0.7, r, n, 100_000) for r in ("power_of_two", "least_outstanding") for n in (10, 100)),
-    *(("chat", 0.9, r, n, 120_000) for r in ("power_of_two", "least_outstanding") for n in (10, 100)),
+    *(("chat", 0.7, r, 10, 100_000) for r in ("power_of_two", "least_outstanding")),
+    *(("chat", 0.7, r, 100, 300_000) for r in ("power_of_two", "least_outstanding")),
+    *(("chat", 0.9, r, 10, 120_000) for r in ("power_of_two", "least_outstanding")),
+    *(("chat", 0.9, r, 100, 400_000) for r in ("power_of_two", "least_outstanding")),
 )
 """Case, load, router, replicas and requests of every run."""
 
