@@ -1,4 +1,4 @@
-"""How good the choice of a plan is, for docs/plan.md: JSON on stdout, four minutes of CPU.
+"""How good the choice of a plan is, for docs/plan.md: JSON on stdout, six minutes of CPU.
 
     python docs/measure_plan.py [--first 1]
 
@@ -39,8 +39,8 @@ def measured(first: int | None = None) -> dict[str, Any]:
     """All spaces, or so many of each kind."""
     kinds: Mapping[str, Mapping[str, Scenario]] = {
         "by hand": spaces(),
-        "drawn": {str(seed): drawn(seed) for seed in range(6)},
-        "short": {str(seed): drawn(seed, 200) for seed in range(3)},
+        "drawn": {str(seed): drawn(seed) for seed in range(14)},
+        "short": {str(seed): drawn(seed, 200) for seed in range(5)},
     }
     found = {
         kind: {name: judged(asked) for name, asked in list(of.items())[:first]} for kind, of in kinds.items()
