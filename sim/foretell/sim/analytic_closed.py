@@ -1,11 +1,12 @@
 """Closed loops by mean values: so many requests in flight, each followed by the next as it ends.
 
 An engine with n of them is one whose line never ends, cut off at n slots (`saturated`): it serves X a second,
-and by Little's law a request takes n/X, of which D steps without its own prompt are its answer. Means only.
+and by Little's law a request takes n/X. What is left of that after the first token is its answer. Means only.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -47,10 +48,14 @@ def analyse_closed(scenario: Scenario, deployment: Deployment | None = None) -> 
     at = with_in_flight(
         lambda slots: saturated(part.cost, law, replace(limits, max_num_seqs=min(slots, most))), there
     )
+    if law.output.min() == law.output.max() and law.prompt.min() == law.prompt.max():
+        at, first_s = _in_groups(part, law, at)
+    else:
+        first_s = _first_token_s(part, law, at)
     within = min(at.limit, there)
     rate = at.rate_per_s * engines
-    tpot_s = _tpot_s(part, law, at)
     e2e_s = there / at.rate_per_s
+    ttft_s = min((there - within) / at.rate_per_s + first_s, e2e_s)
     stay_s = within / at.rate_per_s
     written = law.decode_steps + 1
     state = busy(part, law, at.rate_per_s, stay_s, at.step_s)
@@ -59,8 +64,8 @@ def analyse_closed(scenario: Scenario, deployment: Deployment | None = None) -> 
     figures |= {
         "load": 1.0,
         "capacity_rps": rate,
-        "ttft_mean_s": e2e_s - law.decode_steps * tpot_s,
-        "tpot_mean_s": tpot_s,
+        "ttft_mean_s": ttft_s,
+        "tpot_mean_s": (e2e_s - ttft_s) / max(law.decode_steps, 1e-6),
         "e2e_mean_s": e2e_s,
         "mean_batch": within * engines / part.count,
         "mean_waiting": (there - within) * engines / part.count,
@@ -78,23 +83,44 @@ def analyse_closed(scenario: Scenario, deployment: Deployment | None = None) -> 
     return Analysis(scenario, deployment, figures, METHOD, tuple(dict.fromkeys(notes)), ((part, state),))
 
 
-def _tpot_s(part: EnginePart, law: Lengths, at: Saturated) -> float:
-    """Mean step of a request that decodes: with itself, and without its own prompt.
+def _first_token_s(part: EnginePart, law: Lengths, at: Saturated) -> float:
+    """Mean time from having a slot to the first token: the steps that compute the prompt, among the others.
 
-    Requests that are all alike stay in step: they end together, and the prompts of the next ones fill a step,
-    which nobody decodes in the mean time. What is left of a stay is their answers.
+    A request follows one that ended with a step. With asynchronous scheduling the next step is planned by
+    then, and it waits for that one to end.
     """
-    budget = part.config.max_num_batched_tokens
-    steps = max(law.decode_steps, 1e-6)
-    come = min(at.decoding / steps * law.mean_prompt, max(budget - at.decoding, 1.0))
-    others = max(at.limit - 1, 0.0) / at.limit
+    others = max(at.limit - 1, 0.0) / at.limit * at.decoding
+    room = _room(part, others)
+    beside = min(others / max(law.decode_steps, 1e-6) * law.mean_prompt, room)
+    own = law.mean_prompt + beside
+    planned = min(max(at.limit - 1, 0.0), 1.0) * part.config.async_scheduling
+    wait_s = planned * _step_s(part, law, others, beside) if planned else 0.0
+    return wait_s + max(own / room, 1.0) * _step_s(part, law, others, min(own, room))
 
-    def step_s(decoding: float, tokens: float) -> float:
-        room = np.array([max(budget - decoding, 1.0)])
-        return float(step_seconds(part.cost, law, np.array([decoding]), np.array([tokens]), room)[0])
 
-    alike = law.output.min() == law.output.max() and law.prompt.min() == law.prompt.max()
-    if alike or at.limit < 1.5:
-        first_s = step_s(0.0, min(at.limit * law.mean_prompt, float(budget)))
-        return max(at.limit / at.rate_per_s - first_s, 0.0) / steps
-    return at.step_s * step_s(1 + at.decoding * others, come * others) / step_s(at.decoding, come)
+def _in_groups(part: EnginePart, law: Lengths, at: Saturated) -> tuple[Saturated, float]:
+    """Requests that are all alike, which stay in step; and the mean time from a slot to the first token.
+
+    So many as fill a step with their prompts end together, and the next of them one step later: a round has
+    a step of prompts for every group, in which the others decode too, and decodes in the rest. With
+    asynchronous scheduling every group but the first waits for the prompts of the one before.
+    """
+    groups = max(at.limit * law.mean_prompt / part.config.max_num_batched_tokens, 1.0)
+    waiting = part.config.async_scheduling * (1 - 1 / groups)
+    chunks = math.ceil(law.mean_prompt / _room(part, at.decoding * max(at.limit - 1, 0.0) / at.limit))
+    prompts_s = _step_s(part, law, 0.0, at.limit * law.mean_prompt / groups)
+    first_s = prompts_s * (chunks + waiting)
+    rest = law.decode_steps + 1 + waiting - groups
+    if chunks > 1 or rest < 0:  # prompts in all steps
+        return at, first_s
+    round_s = groups * prompts_s + rest * _step_s(part, law, at.limit, 0.0)
+    return replace(at, rate_per_s=at.limit / round_s), first_s
+
+
+def _room(part: EnginePart, decoding: float) -> float:
+    return max(part.config.max_num_batched_tokens - decoding, 1.0)
+
+
+def _step_s(part: EnginePart, law: Lengths, decoding: float, tokens: float) -> float:
+    room = np.array([_room(part, decoding)])
+    return float(step_seconds(part.cost, law, np.array([decoding]), np.array([tokens]), room)[0])
