@@ -29,8 +29,8 @@ from foretell.models.tabulated import TabulatedCost
 _SYNCHRONOUS = {"step": 1.7, "sequences": 46.0}
 """What steps take beyond on servers that schedule, sample and answer before the next step [ms; µs for every
 entry]: fitted to 366 steady runs of 16 models on vLLM 0.11, H100 and B200, from 8 to 4,090 sequences
-(ml-energy, 2025-12) by foretell.validate.energy.fit_synchronous. Without it steps come out 28 % too short in
-the median; with it errors are 10.6 % in the median and 13.7 % in the mean, each model left out of the fit."""
+(ml-energy, 2025-12) by foretell.validate.energy.fit_synchronous. Without it steps come out too short; how far
+they are off with it, each model left out of the fit, is in docs/energy.md."""
 
 
 class OperatorTimer(Protocol):
