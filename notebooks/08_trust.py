@@ -137,18 +137,18 @@ def shown(heads, rows):
 
 @app.cell(hide_code=True)
 def _():
-    _heads, _rows = page_table("frontier.md", "## What was reached")
+    _, _rows = page_table("frontier.md", "## What was reached")
     _frontier = next(row for row in _rows if "judged" in row[0])
-    _other, _others = page_table("validation.md", "Other rows, with the scales of vLLM's servers")
+    _, _others = page_table("validation.md", "Other rows, with the scales of vLLM's servers")
     _all = next(row for row in _others if row[0].startswith("all"))
     _served = page_table("validation.md", "### Servers of others")[1]
     mo.md(f"""
-    - Capacity frontiers of measured servers: {_frontier[2].strip("*")}. Groups, points, and points that
-      our curve does not reach: {_frontier[1]}.
+    - Capacity frontiers of measured servers: tokens/s/accelerator {_frontier[2]} % off at equal
+      tokens/s/user. Groups, points, and points that our curve does not reach: {_frontier[1]}.
     - Engines other than vLLM ({_all[1]} runs): TPOT {_all[2]}, TTFT {_all[3]} off (median / mean).
     - Whole servers of others, forecast from their description alone: {_served[-1][0]}: TPOT
-      {_served[-1][1]}, E2E {_served[-1][2]}, TTFT {_served[-1][3]} off; {_served[-1][4]} inside of the
-      intervals.
+      {_served[-1][2]}, E2E {_served[-1][3]}, TTFT {_served[-1][4]} off; {_served[-1][5]} figures inside of
+      the intervals.
     """)
     return
 
@@ -674,17 +674,16 @@ def _(sections):
         [
             f"Servers on GPUs, {row[0]}",
             "90%",
-            row[5].replace(" ", ""),
+            row[3].replace(" ", ""),
             "TPOT and TTFT of a run",
             "docs/validation.md",
         ]
         for row in _rows
-        if "%" in row[5]
+        if "%" in row[3]
     ]
     _served = [
-        [f"Server of others, {row[0]}", "90%", "", row[4], "docs/validation.md"]
+        [f"Server of others, {row[0]}", "90%", *row[5].split(" of "), "docs/validation.md"]
         for row in page_table("validation.md", "### Servers of others")[1]
-        if "figures" in row[4] or "of" in row[4]
     ]
     mo.md(shown(["intervals of", "promised", "held", "of", "from"], [*_live, *_silicon, *_served]))
     return

@@ -80,6 +80,24 @@ def test_tables_of_the_pages_are_read() -> None:
     assert sum(int(row[1]) for row in rows) > 1000
 
 
+@pytest.mark.parametrize(
+    ("page", "heading", "columns"),
+    [
+        ("frontier.md", "## What was reached", {1: "groups, points, beyond", 2: "across"}),
+        ("validation.md", "Other rows, with the scales of vLLM's servers", {1: "runs", 2: "TPOT", 3: "TTFT"}),
+        ("validation.md", "### What was reached", {3: "90 % intervals hold"}),
+        ("validation.md", "### Servers of others", {2: "TPOT", 3: "E2E", 4: "TTFT", 5: "inside"}),
+        ("papers.md", "<!-- figures findings -->", {2: "published", 3: "ours", 4: "direction"}),
+    ],
+)
+def test_the_columns_that_08_quotes_are_where_it_looks(
+    page: str, heading: str, columns: dict[int, str]
+) -> None:
+    heads, rows = notebook("08_trust").page_table(page, heading)
+    assert all(name in heads[at] for at, name in columns.items())
+    assert rows
+
+
 def test_files_of_the_reader(tmp_path: Path) -> None:
     """A step log and a benchmark's result are told apart; what is neither is said in one line."""
     book = notebook("06_calibrate")
