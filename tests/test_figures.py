@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 import sys
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from places import ROOT
+from places import ROOT, docs_script
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / "README.md").is_file(), reason="the tests are on their own, without the repository"
@@ -22,8 +21,7 @@ PAGES = sorted(file.stem for file in FIGURES.glob("*.toml") if file.stem != "sou
 
 @pytest.fixture(scope="module")
 def figures() -> ModuleType:
-    sys.path.insert(0, str(ROOT / "docs"))
-    return importlib.import_module("figures")
+    return docs_script("figures")
 
 
 @pytest.fixture(scope="module")
@@ -170,9 +168,7 @@ def test_figures_without_a_source_are_told(figures: ModuleType) -> None:
 
 
 def test_a_command_is_run_as_this_python_has_it(figures: ModuleType) -> None:
-    assert (
-        figures.printed("python -c 'import json, sys; print(json.dumps(sys.prefix))'") == sys.prefix
-    )
+    assert figures.printed("python -c 'import json, sys; print(json.dumps(sys.prefix))'") == sys.prefix
 
 
 def test_a_source_that_is_not_there(

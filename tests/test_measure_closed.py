@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-import sys
-from types import ModuleType
 
 import pytest
 
-from places import ROOT
+from places import docs_script
 from planned import chat
-
-pytestmark = pytest.mark.skipif(
-    not (ROOT / "docs" / "measure_plan.py").is_file(),
-    reason="the tests are on their own, without the repository",
-)
-
-
-def script(name: str) -> ModuleType:
-    if str(ROOT / "docs") not in sys.path:
-        sys.path.insert(0, str(ROOT / "docs"))
-    return importlib.import_module(name)
 
 
 @pytest.mark.parametrize(("choices", "count"), [(1, 5), (2, 10), (math.inf, 10)])
 def test_fleets_of_servers_are_as_theory_says(choices: float, count: int) -> None:
     """One choice is M/M/1, which is exact; of the others the fleet is nearer than the limit."""
-    found = script("measure_mean_field").servers(choices, 0.5, count, 400)
+    found = docs_script("measure_mean_field").servers(choices, 0.5, count, 400)
     assert 0 < found["near"] < 0.05 * found["mean"]
     if choices == 1:
         assert found["mean"] == pytest.approx(1.0, abs=2 * found["near"])
@@ -37,19 +23,20 @@ def test_fleets_of_servers_are_as_theory_says(choices: float, count: int) -> Non
 
 @pytest.mark.parametrize("case", ["seats", "shared", "chat"])
 def test_fleets_of_engines(case: str) -> None:
-    found = script("measure_mean_field").engines(case, 0.5, "power_of_two", 4, 3000)
+    found = docs_script("measure_mean_field").engines(case, 0.5, "power_of_two", 4, 3000)
     assert (found["case"], found["replicas"]) == (case, 4)
     assert abs(found["tpot_mean"]["off"]) < 0.1 and abs(found["e2e_mean"]["off"]) < 0.15
     assert all(0 < found[name]["near"] < 1 for name in ("ttft_mean", "ttft_p99", "e2e_mean", "e2e_p99"))
 
 
-def test_a_forecast_of_a_large_fleet_costs_little() -> None:
-    spent = script("measure_mean_field").spent()
-    assert 0 < spent["100000"] < 2
+def test_a_forecast_of_a_large_fleet_costs_no_more_than_one_of_a_small_fleet() -> None:
+    """Ten thousand times as many replicas; in CPU time, with room for a busy machine."""
+    spent = docs_script("measure_mean_field").spent()
+    assert 0 < spent["100000"] < 20 * spent["10"]
 
 
 def test_programs_pools_and_loops() -> None:
-    measure = script("measure_closed_forms")
+    measure = docs_script("measure_closed_forms")
     program = measure.programs("vote of 4", 0.3, 40)
     assert abs(program["mean_batch"]["off"]) < 0.5
     assert program["e2e_mean_s"]["off"] != program["e2e_mean_s"]["compare"]
@@ -60,7 +47,7 @@ def test_programs_pools_and_loops() -> None:
 
 
 def test_a_choice_is_judged() -> None:
-    measure = script("measure_plan")
+    measure = docs_script("measure_plan")
     fields = {"hardware": ["h100-sxm", "l40s"], "replicas": {"low": 1, "high": 2}}
     asked = chat(fields, {"tpot_p99": "<= 40 ms"}, rate=8, requests=40).replace(replications=2)
     assert measure.judged(asked) == {"candidates": 4, "solved": True, "dearer": 0.0}

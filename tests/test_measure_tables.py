@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
-
 import pytest
 
 from foretell.models.silicon_source import has_silicon
-from places import ROOT
-
-SCRIPT = ROOT / "docs" / "measure_tables.py"
-pytestmark = [
-    pytest.mark.skipif(not SCRIPT.is_file(), reason="the tests are on their own"),
-    pytest.mark.skipif(not has_silicon(), reason="the extra silicon is not installed"),
-]
+from places import docs_record, docs_script
 
 
+@pytest.mark.skipif(not has_silicon(), reason="the extra silicon is not installed")
 def test_the_recorded_figures_of_two_accelerators_are_found_again() -> None:
     """If this fails: python docs/figures.py --run tables."""
-    spec = importlib.util.spec_from_file_location("measure_tables", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    record = ROOT / "docs" / "figures" / "recorded" / "tables.json"
-    kept = json.loads(record.read_text(encoding="utf-8"))["found"]
-    found = script.measure(["h200", "l40s"])
+    found = docs_script("measure_tables").measure(["h200", "l40s"])
+    kept = docs_record("tables")
     for accelerator, figures in found.items():
         for name, value in kept[accelerator].items():
             now = {key: figures[name][key] for key in value} if isinstance(value, dict) else figures[name]

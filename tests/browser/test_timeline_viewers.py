@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,15 +15,14 @@ import pytest
 
 from browsing import colours, keep, missing
 from foretell.sim.timeline import timeline_json
+from places import ROOT, docs_script
 from reported import forecasted
 from trace_reader import Timeline, ns, read_timeline
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[2]
 if not (ROOT / "docs" / "viewers.py").is_file():
     pytest.skip("the tests are on their own, without the repository", allow_module_level=True)
-sys.path.insert(0, str(ROOT / "docs"))
-viewers: Any = importlib.import_module("viewers")
+viewers: Any = docs_script("viewers")
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page, Request

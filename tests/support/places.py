@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -20,3 +25,18 @@ def example(name: str) -> Path:
     if not file.is_file():
         pytest.skip("the tests are on their own, without the examples")
     return file
+
+
+def docs_script(name: str) -> ModuleType:
+    """A script of docs/ as a module; the test skips where the tests are on their own."""
+    if not (ROOT / "docs" / f"{name}.py").is_file():
+        pytest.skip("the tests are on their own, without docs")
+    if str(ROOT / "docs") not in sys.path:
+        sys.path.insert(0, str(ROOT / "docs"))  # scripts import each other
+    return importlib.import_module(name)
+
+
+def docs_record(source: str) -> Any:
+    """What pages quote of a source of docs/figures/sources.toml."""
+    text = (ROOT / "docs" / "figures" / "recorded" / f"{source}.json").read_text(encoding="utf-8")
+    return json.loads(text)["found"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from functools import cache
 from pathlib import Path
@@ -18,7 +17,7 @@ from foretell.validate.kinetics_charts import Line, over_costs
 from foretell.validate.kinetics_page import render
 from foretell.validate.kinetics_points import paper_curves
 from foretell.validate.kinetics_summary import Result, kinetics
-from places import ROOT, SHARED
+from places import SHARED, docs_script
 
 DATA = SHARED / "data"
 needs_points = pytest.mark.skipif(
@@ -108,13 +107,9 @@ def test_sparse_attention_pays_as_the_paper_says_or_more() -> None:
 
 
 @needs_points
-@pytest.mark.skipif(not (ROOT / "docs" / "kinetics.py").is_file(), reason="the tests are on their own")
 def test_the_page_in_docs_shows_these_figures() -> None:
     """If this fails: python docs/kinetics.py, and look at what changed."""
-    spec = importlib.util.spec_from_file_location("docs_kinetics", ROOT / "docs" / "kinetics.py")
-    assert spec is not None and spec.loader is not None
-    page = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(page)
+    page = docs_script("kinetics")
     text = page.PAGE.read_text(encoding="utf-8")
     assert page.rendered(text, "figures", page.figures(found())) == text
     assert page.rendered(text, "trials", page.trials()) == text

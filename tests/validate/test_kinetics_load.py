@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -26,7 +24,7 @@ from foretell.validate.kinetics_load import (
     full_s,
     simulated,
 )
-from places import ROOT
+from places import ROOT, docs_script
 
 SMALL = Setting(alone_queries=40, full_queries=256, queries=80)
 
@@ -83,26 +81,12 @@ def test_choices_keep_to_the_rate_and_the_limit() -> None:
     assert crowded.accuracy < max(float(a[-1]) for a in found.accuracy.values())
 
 
-needs_docs = pytest.mark.skipif(
-    not (ROOT / "docs" / "measure_kinetics.py").is_file(), reason="the tests are on their own"
-)
-
-
-def measure() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("measure_kinetics", ROOT / "docs" / "measure_kinetics.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@needs_docs
 def test_the_page_s_tables_of_made_up_costs() -> None:
     """4B reaches 0.5, and 14B, twice as dear, 0.8."""
     accuracy = {"4B": np.array([0.3, 0.4, 0.5, 0.5]), "14B": np.array([0.3, 0.4, 0.5, 0.8])}
     costs = {"4B": np.array([0.2, 0.3, 0.5, 0.6]), "14B": np.array([0.4, 0.6, 1, 1.6])}
     found = Frontiers((1024, 2048, 3072, 4096), accuracy, dict.fromkeys(KINDS, costs))
-    page = measure()
+    page = docs_script("measure_kinetics")
     assert page.cheapest(found, (0.5, 0.8, 0.9)) == {
         "0.50": dict.fromkeys(KINDS, "**4B** (14B 2.00×)"),
         "0.80": dict.fromkeys(KINDS, "**14B**"),
@@ -115,9 +99,8 @@ def test_the_page_s_tables_of_made_up_costs() -> None:
     assert page.large_over_small(found, "full") == pytest.approx({0.3: 2, 0.4: 2, 0.5: 2})
 
 
-@needs_docs
 def test_the_page_s_choices_and_the_noise_of_seeds() -> None:
-    page, sizes = measure(), ("4B", "14B")
+    page, sizes = docs_script("measure_kinetics"), ("4B", "14B")
     found = frontiers(SMALL, sizes, (1024,))
     best = max(sizes, key=lambda size: float(found.accuracy[size][0]))
     shown = f"{best}, 1,024: {100 * found.accuracy[best][0]:.0f} %"
@@ -126,7 +109,7 @@ def test_the_page_s_choices_and_the_noise_of_seeds() -> None:
 
 
 @pytest.mark.slow
-@needs_docs
+@pytest.mark.skipif(not (ROOT / "docs" / "kinetics.md").is_file(), reason="the tests are on their own")
 def test_the_page_shows_what_the_simulator_says() -> None:
     """Two of the highest rates. If it fails: python docs/figures.py --run kinetics_load."""
     found = frontiers(Setting(), ("4B", "14B"), (8192, 12_288, 16_384))

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 from foretell.sim.cli import main
 from foretell.validate.cli_runs import places_of
-from places import ROOT
+from places import docs_script
 
 
-@pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the tests are on their own, without the repository")
 def test_models_are_calibrated_as_the_command_does(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sys.path.insert(0, str(ROOT / "docs"))
-    script = importlib.import_module("measure_calibrate")
+    script = docs_script("measure_calibrate")
     moe = [folder for folder in places_of(None, tmp_path)["shipped"] if folder.name.startswith("moe_")]
     found = script.measure({"shipped": moe})
     (row,) = found["models"].values()
