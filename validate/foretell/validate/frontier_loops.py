@@ -10,8 +10,8 @@ A benchmark ends. Of its r rounds of n requests the first comes all at once, and
 instead of decoding requests: TTFT is the burst's for one in r, and what prompts add to TPOT is less by
 1/(2r).
 
-Validity: like prompts, no prefix hits, no speculation. Against the simulation of InferenceX's 1,080 vLLM runs
-(the same costs): E2E 0.4 %, TPOT 0.4 %, TTFT 7 % in the median; docs/frontier.md.
+Validity: like prompts, no prefix hits, no speculation. How far it is from the simulation of the same runs
+with the same costs is in docs/frontier.md: little in TPOT and the whole request; TTFT comes out too short.
 """
 
 from __future__ import annotations

@@ -47,10 +47,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A deployment over its load, as asked first.
+    """A deployment over its load.
 
     Attributes:
-        points: in the order in which they were computed.
+        points: in the order in which they were computed; as asked first, but for what stands beside and
+            cannot carry that.
         capacity: requests/s that it can carry, or requests that its engines hold at once.
 
     """
