@@ -106,6 +106,34 @@ def test_percentiles_of_a_closed_loop_are_for_the_simulation(ui: Page, watch: Wa
     assert ui.locator("#trouble").inner_text() == "the closed form has no ttft_p90_s: press Simulate."
 
 
+def test_a_cap_on_those_in_flight_outlasts_another_process(ui: Page, watch: Watch) -> None:
+    """A workload of YAML may have both; and a task's closed loop is called by its name."""
+    watch.expected.add("422")
+    pool = "pools: {mine: {model: qwen3-4b, hardware: a10g}}\n"
+    arrivals = "arrivals: {process: poisson, rate_per_s: 1}"
+    workload = f"workload: {{{arrivals}, concurrency: 9, lengths: sharegpt, num_requests: 100}}\n"
+    ask_yaml(ui, workload + pool)
+    ui.select_option("#f-workload-arrivals-process", label="like clockwork (constant)")
+    ui.get_by_role("button", name="YAML").click()
+    ui.wait_for_selector("#yaml-text:not(:placeholder-shown)")
+    written = ui.input_value("#yaml-text")
+    assert "process: constant" in written and "concurrency: 9" in written
+    ui.keyboard.press("Escape")
+    task = "workload: {task: aime24, concurrency: 2, num_requests: 3}\nstrategy: {name: single}\n"
+    ask_yaml(ui, task + pool)
+    kind = ui.locator("#f-workload-arrivals-process option:checked")
+    assert kind.inner_text() == "when the last one ends (closed loop)"
+
+
+def ask_yaml(page: Page, text: str) -> None:
+    page.get_by_role("button", name="YAML").click()
+    page.wait_for_selector("#yaml-text:not(:placeholder-shown)")
+    page.fill("#yaml-text", text)
+    page.get_by_role("button", name="Ask this").click()
+    page.wait_for_selector("#yaml-dialog", state="hidden")
+    answered(page)
+
+
 MOVE = """(input, value) => {
   input.value = value;
   input.dispatchEvent(new Event("input", { bubbles: true }));

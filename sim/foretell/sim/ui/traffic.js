@@ -92,7 +92,7 @@ function arriving(bench, processes, label, low, high) {
   const at = ["workload", "arrivals"];
   if (scenario.workload.concurrency != null && !scenario.workload.arrivals) {
     return [
-      comes(bench, processes),
+      comes(bench, processes.includes(LOOP) ? processes : [...processes, LOOP]),
       slider(bench, ["workload", "concurrency"], "In flight at once", {
         low: 1,
         high: 1000,
@@ -131,6 +131,7 @@ function comes(bench, processes) {
       of: (process) => process ?? LOOP.name,
       act: (name) => {
         const { arrivals = aside.arrivals, concurrency, ...rest } = question.scenario.workload;
+        if (question.scenario.workload.arrivals && concurrency != null) rest.concurrency = concurrency; // a cap
         if (name === LOOP.name) {
           aside.arrivals = arrivals;
           question.change(["workload"], { ...rest, concurrency: concurrency ?? STARTS.concurrency });
