@@ -58,12 +58,16 @@ def figure(summaries: Mapping[str, Any], path: str) -> Any:
     """What a path leads to; None for what is not finite.
 
     Raises:
-        ValueError: nothing is there, or several things.
+        ValueError: nothing is there, or several things; of all, some that are not finite, or no such word.
 
     """
     of_all = re.fullmatch(r"(\w+)\((.+)\)", path)
     values = [value for _, value in found(summaries, of_all[2] if of_all else path)]
+    if of_all and of_all[1] not in _OF_ALL:
+        raise ValueError(f"{path}: no {of_all[1]!r}; there are {', '.join(_OF_ALL)}")
     if of_all and values:
+        if any(value is None or (isinstance(value, float) and not math.isfinite(value)) for value in values):
+            raise ValueError(f"{path}: not all are finite")
         return _OF_ALL[of_all[1]](values)
     if len(values) != 1 or isinstance(values[0], dict | list):
         raise ValueError(f"{path}: {len(values) or 'no'} such figure{'s' * (len(values) > 1)}")

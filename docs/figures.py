@@ -3,7 +3,7 @@
 docs/figures/PAGE.toml says what a page quotes, docs/figures/sources.toml which command finds it, and
 docs/figures/recorded/SOURCE.json keeps of that what pages quote. RESULTS is a folder of SOURCE.json files as
 the commands print them (`foretell validate report --save` writes such); `--run` runs the commands itself.
-Sentences and tables are then brought up to date; `--check` only tells which are not.
+Sentences and tables are then brought up to date; `--check` writes nothing and tells which are not.
 
     [[sentence]]          text of the page, with {source/path:spec} for its figures (see figure_paths.py)
     says = "{theory/outside} of the {theory/exact} are outside"
@@ -51,7 +51,7 @@ _SEEN = re.compile(
     r"|\b\d[\d,]* of (?:the )?\d[\d,]*"
 )
 """Figures of prose that somebody measured or asked: numbers with a unit, and counts out of counts."""
-_GENERATED = "(?:foretell|fields|processes|programs|figures|kinetics|papers|systems)"
+_GENERATED = "(?:foretell|fields|processes|programs|figures|kinetics|systems)"
 
 Page = Mapping[str, Any]
 
@@ -199,19 +199,19 @@ def unaccounted(text: str, page: Page) -> list[str]:
     ]
 
 
-def recorded(results: Mapping[str, Any]) -> None:
-    """Keep of some sources' results what pages quote."""
+def quoted_of(results: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of some sources' results: what pages quote, with the command and today's date."""
     quoted = [path for page in asked().values() for path in paths(page)]
     bare = [match[1] if (match := _OF_ALL.fullmatch(path)) else path for path in quoted]
+    entries = {}
     for source, summary in results.items():
         own = [path.removeprefix(f"{source}/") for path in bare if path.startswith(f"{source}/")]
-        entry = {
+        entries[source] = {
             "command": sources()[source],
             "date": f"{datetime.now(UTC):%Y-%m-%d}",
             "found": kept(summary, own),
         }
-        text = json.dumps(entry, indent=1, ensure_ascii=False) + "\n"
-        (FOLDER / f"{source}.json").write_text(text, encoding="utf-8")
+    return entries
 
 
 def results(arguments: list[str]) -> dict[str, Any]:
@@ -239,8 +239,15 @@ def main() -> int:
     if unknown:
         print(f"no source {unknown[0]!r}; there are {', '.join(sorted(sources()))}", file=sys.stderr)
         return 2
-    recorded(results(arguments))
-    summaries = {source: entry["found"] for source, entry in record().items()}
+    if arguments[:1] != ["--run"] and (absent := [name for name in arguments if not Path(name).is_dir()]):
+        print(f"no folder {absent[0]!r}; give one with SOURCE.json files", file=sys.stderr)
+        return 2
+    new = quoted_of(results(arguments))
+    for source, entry in new.items():
+        if not check:
+            text = json.dumps(entry, indent=1, ensure_ascii=False) + "\n"
+            (FOLDER / f"{source}.json").write_text(text, encoding="utf-8")
+    summaries = {source: entry["found"] for source, entry in (record() | new).items()}
     count = 0
     for page, quotes in asked().items():
         old = page.read_text(encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -86,6 +87,10 @@ def test_a_figure_that_is_not_there(figures: ModuleType) -> None:
         figures.filled("{s/a/c}", {"s": SUMMARY})
     with pytest.raises(ValueError, match=r"s/by/\*/n: 2 such figures"):
         figures.filled("{s/by/*/n}", {"s": SUMMARY})
+    with pytest.raises(ValueError, match=r"max\(s/runs/\*/off\): not all are finite"):
+        figures.filled("{max(s/runs/*/off)}", {"s": SUMMARY})
+    with pytest.raises(ValueError, match=r"no 'most'; there are sum, "):
+        figures.filled("{most(s/by/*/n)}", {"s": SUMMARY})
 
 
 def test_only_what_is_quoted_is_kept(figures: ModuleType) -> None:
@@ -177,6 +182,27 @@ def test_a_source_that_is_not_there(
     monkeypatch.setattr(sys, "argv", ["figures.py", "--run", "energi"])
     assert figures.main() == 2
     assert "no source 'energi'; there are accuracy, " in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["figures.py", "energi"])
+    assert figures.main() == 2
+    assert "no folder 'energi'" in capsys.readouterr().err
+
+
+def test_check_writes_nothing(
+    figures: ModuleType,
+    kept: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """Results that differ are told, and stand nowhere."""
+    changed = kept["models"]["found"] | {"models": 1234}
+    (tmp_path / "models.json").write_text(json.dumps(changed), encoding="utf-8")
+    record = FIGURES / "recorded" / "models.json"
+    before = record.read_bytes()
+    monkeypatch.setattr(sys, "argv", ["figures.py", "--check", str(tmp_path)])
+    assert figures.main() == 1
+    assert record.read_bytes() == before
+    assert "README.md: out of date" in capsys.readouterr().out
 
 
 def test_the_readme_quotes_the_page_of_papers() -> None:
