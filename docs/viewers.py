@@ -6,6 +6,7 @@ answers SQL, and in it Catapult's viewer, the one that was Chrome's chrome://tra
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import importlib.util
@@ -150,7 +151,19 @@ def picture(file: Path, width: int, height: int) -> None:
             page.screenshot(path=file)
 
 
-if __name__ == "__main__":
-    with served(Path(sys.argv[1])) as address:
-        print(f"{address}  and Catapult's: {address}/{version()}/assets/catapult_trace_viewer.html")
+def main() -> int:
+    """Serve a timeline until Ctrl-C."""
+    if len(sys.argv) != 2 or not Path(sys.argv[1]).is_file():
+        usage = "usage: python docs/viewers.py TIMELINE.json, a file of foretell forecast --timeline"
+        print(usage, file=sys.stderr)
+        return 2
+    with contextlib.suppress(KeyboardInterrupt), served(Path(sys.argv[1])) as address:
+        print(
+            f"{address}  and Catapult's: {address}/{version()}/assets/catapult_trace_viewer.html", flush=True
+        )
         threading.Event().wait()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
