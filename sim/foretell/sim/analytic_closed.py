@@ -30,7 +30,8 @@ def analyse_closed(scenario: Scenario, deployment: Deployment | None = None) -> 
     Raises:
         ValueError: arrivals besides, several kinds of engines, or requests that do not fit.
 
-    Validity: steady state, requests out of step with each other; every engine has an even share.
+    Validity: steady state; every engine has an even share. Where answers are alike but prompts are not,
+    groups are less sharp than they are taken for, and the time to first token comes out too long.
 
     """
     workload = scenario.workload
@@ -48,7 +49,8 @@ def analyse_closed(scenario: Scenario, deployment: Deployment | None = None) -> 
     at = with_in_flight(
         lambda slots: saturated(part.cost, law, replace(limits, max_num_seqs=min(slots, most))), there
     )
-    if law.output.min() == law.output.max() and law.prompt.min() == law.prompt.max():
+    alike = bool(law.output.min() == law.output.max())
+    if alike:
         at, first_s = _in_groups(part, law, at)
     else:
         first_s = _first_token_s(part, law, at)
@@ -77,7 +79,8 @@ def analyse_closed(scenario: Scenario, deployment: Deployment | None = None) -> 
         figures["power_W"] = watts * engines
         figures["energy_per_query_J"] = figures["power_W"] / rate
         figures["energy_per_output_token_J"] = figures["energy_per_query_J"] / written
-    notes = [*deployment.notes, "closed loop: means only, of requests out of step with each other"]
+    together = "whose answers are alike and end in groups" if alike else "out of step with each other"
+    notes = [*deployment.notes, f"closed loop: means only, of requests {together}"]
     if within < 0.99 * there:
         notes.append(f"{at.bound_by} binds: {there - within:,.0f} requests of an engine wait in line")
     return Analysis(scenario, deployment, figures, METHOD, tuple(dict.fromkeys(notes)), ((part, state),))
@@ -99,7 +102,7 @@ def _first_token_s(part: EnginePart, law: Lengths, at: Saturated) -> float:
 
 
 def _in_groups(part: EnginePart, law: Lengths, at: Saturated) -> tuple[Saturated, float]:
-    """Requests that are all alike, which stay in step; and the mean time from a slot to the first token.
+    """Requests whose answers are all alike and which so stay in step; with their time to the first token.
 
     So many as fill a step with their prompts end together, and the next of them one step later: a round has
     a step of prompts for every group, in which the others decode too, and decodes in the rest. With

@@ -67,6 +67,8 @@ def scheduler_command(
     if corpus:
         from foretell.validate.scheduler_corpus import corpus_summary
 
+        if scale or controls is not None or vllm_python is not None:
+            raise ValueError("--corpus: takes no --scale, --controls or --vllm-python; it asks no vLLM")
         corpora = corpus_summary()
         _tell(corpora, {"corpora": corpora} if as_json else None)
         return

@@ -21,7 +21,12 @@ def tasks() -> dict[str, str]:
     from foretell.models.profiles import list_outcomes, list_tasks
 
     known = [task for task, _ in list_outcomes()]
-    return {task: f"{known.count(task)} models with outcome profiles" for task in list_tasks()}
+    return {task: profiled(known.count(task)) for task in list_tasks()}
+
+
+def profiled(models: int) -> str:
+    """How many models have an outcome profile, in words."""
+    return f"{models} model{'s' * (models != 1)} with outcome profiles"
 
 
 def outcomes() -> dict[str, str]:

@@ -88,7 +88,7 @@ def lines(
     rows = stacked(upright, scale(x, xs, 50, width - RIGHT_PX, across=True))
     top = TOP_PX + ROW_PX * (max(rows.values(), default=-1) + 1)
     up = scale(y, ys, height - BELOW_PX, top, across=False)
-    left = 10 + CHARACTER_PX * max((len(text) for _, text in up.ticks), default=1)
+    left = 16 + CHARACTER_PX * max((len(text) for _, text in up.ticks), default=1)
     across = scale(x, xs, left, width - RIGHT_PX, across=True)
     parts = [*frame(across, up, height, top), *levels(level, up, across)]
     parts += uprights(upright, rows, across, height)

@@ -9,6 +9,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from foretell.sim.cli.programs import profiled
 from foretell.sim.report.words import words_of
 from foretell.sim.ui.jobs import MOST
 from foretell.sim.ui.starts import STARTS
@@ -119,7 +120,7 @@ def _tasks() -> Iterator[dict[str, Any]]:
 
     for task in list_tasks():
         models = [model for other, model in list_outcomes() if other == task]
-        yield {"name": task, "about": f"{len(models)} models with outcome profiles", "models": models}
+        yield {"name": task, "about": profiled(len(models)), "models": models}
 
 
 def _strategies() -> Iterator[dict[str, Any]]:

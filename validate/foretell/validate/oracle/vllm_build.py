@@ -8,11 +8,13 @@ scheduling, and KV cache groups of more than one kind.
 
 from __future__ import annotations
 
+import atexit
 import copy
 import dataclasses
 import functools
 import inspect
 import json
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -114,6 +116,7 @@ def is_prefill_chunk(request: Any) -> bool:
 @functools.cache
 def _folder(kind: str) -> str:
     folder = tempfile.mkdtemp(prefix="foretell-vllm-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     config = {"eagle": EAGLE, "mtp": ERNIE}.get(kind, LLAMA)
     Path(folder, "config.json").write_text(json.dumps(config))
     return folder
