@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from foretell.sim import Scenario, forecast
 from foretell.sim.simulation import Run
 from foretell.sim.steps import KINDS, engine_steps
 from foretell.sim.timeline import timeline_json
@@ -222,28 +220,3 @@ def test_the_file_says_how_it_was_thinned_and_is_bounded() -> None:
 def test_limits_below_zero_are_refused() -> None:
     with pytest.raises(ValueError, match="slices: -1 is not >= 0"):
         timeline_json(forecasted("one engine"), slices=-1)
-
-
-def test_the_page_tells_how_large_a_file_is() -> None:
-    """What docs/timeline.md says of the chat example: bytes of a slice and of a request, and of all."""
-    page = ROOT / "docs" / "timeline.md"
-    if not page.is_file():
-        pytest.skip("the tests are on their own, without the repository")
-    told = re.search(
-        r"A slice takes about (\d+) bytes, a request some ([\d,]+)\. A run of 1,000 requests on one engine"
-        r" is some\s+thousand slices\s+and (\d+) MB",
-        page.read_text(encoding="utf-8"),
-    )
-    assert told is not None
-    asked = Scenario.load(ROOT / "examples" / "chat.yaml").replace(replications=1)
-    text = timeline_json(forecast(asked))
-    events = json.loads(text)["traceEvents"]
-    bytes_of: dict[str, list[int]] = {"X": [], "b": [], "e": []}
-    for event in events:
-        if event["ph"] in bytes_of:
-            bytes_of[event["ph"]].append(len(json.dumps(event, separators=(",", ":"))) + 1)
-    request = sum(bytes_of["b"] + bytes_of["e"]) / 1000
-    assert np.mean(bytes_of["X"]) == pytest.approx(float(told[1]), rel=0.1)
-    assert request == pytest.approx(float(told[2].replace(",", "")), rel=0.1)
-    assert len(text) == pytest.approx(1e6 * float(told[3]), rel=0.2)
-    assert 1000 < len(bytes_of["X"]) < 10_000
