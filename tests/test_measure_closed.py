@@ -39,11 +39,11 @@ def test_programs_pools_and_loops() -> None:
     measure = docs_script("measure_closed_forms")
     program = measure.programs("vote of 4", 0.3, 40)
     assert abs(program["mean_batch"]["off"]) < 0.5
-    assert program["e2e_mean_s"]["off"] != program["e2e_mean_s"]["compare"]
+    assert abs(program["e2e_mean_s"]["off"] - program["e2e_mean_s"]["compare"]) < 0.5
     pools = measure.apart("1 + 1", 0.3, 200)
     assert abs(pools["tpot_mean_s"]["off"]) < 0.3 and pools["power_W"]["near"] > 0
     loop = measure.loop("equal", 8, 300)
-    assert abs(loop["tpot_mean_s"]["off"]) < 0.1 and loop["tpot_mean_s"]["near"] == pytest.approx(0, abs=1e-9)
+    assert abs(loop["tpot_mean_s"]["off"]) < 0.03 and loop["tpot_mean_s"]["near"] == pytest.approx(0, abs=1e-9)
 
 
 def test_a_choice_is_judged() -> None:
