@@ -8,8 +8,8 @@ import gzip
 import io
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,13 +55,10 @@ def output_folder(target: Path, ours: Sequence[str] = ()) -> Iterator[Path]:
     if target.exists() and not target.is_dir():
         raise ValueError(f"output {target}: is a file; name a folder")
     made = _first_missing(target)
+    aside = target / f".foretell-{secrets.token_hex(8)}"  # named before it is made: interrupts come any time
     try:
         target.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=".foretell-", dir=target))
-    except OSError as error:
-        _remove_empty(target, made)
-        raise ValueError(f"output {target}: cannot be written ({error.strerror or error})") from None
-    try:
+        aside.mkdir(mode=0o700)
         yield aside
         written = sorted(file.name for file in aside.iterdir())
         for name in written:
