@@ -54,6 +54,11 @@ def _keys(value: Any, part: str) -> Iterator[Any]:
             )
 
 
+def within(path: str) -> str:
+    """What stands in `sum(...)` and its like; the path itself without."""
+    return match[1] if (match := re.fullmatch(r"\w+\((.+)\)", path)) else path
+
+
 def figure(summaries: Mapping[str, Any], path: str) -> Any:
     """What a path leads to; None for what is not finite.
 
@@ -61,14 +66,15 @@ def figure(summaries: Mapping[str, Any], path: str) -> Any:
         ValueError: nothing is there, or several things; of all, some that are not finite, or no such word.
 
     """
-    of_all = re.fullmatch(r"(\w+)\((.+)\)", path)
-    values = [value for _, value in found(summaries, of_all[2] if of_all else path)]
-    if of_all and of_all[1] not in _OF_ALL:
-        raise ValueError(f"{path}: no {of_all[1]!r}; there are {', '.join(_OF_ALL)}")
+    bare = within(path)
+    values = [value for _, value in found(summaries, bare)]
+    of_all = path.removesuffix(f"({bare})") if bare != path else ""
+    if of_all and of_all not in _OF_ALL:
+        raise ValueError(f"{path}: no {of_all!r}; there are {', '.join(_OF_ALL)}")
     if of_all and values:
         if any(value is None or (isinstance(value, float) and not math.isfinite(value)) for value in values):
             raise ValueError(f"{path}: not all are finite")
-        return _OF_ALL[of_all[1]](values)
+        return _OF_ALL[of_all](values)
     if len(values) != 1 or isinstance(values[0], dict | list):
         raise ValueError(f"{path}: {len(values) or 'no'} such figure{'s' * (len(values) > 1)}")
     return None if isinstance(values[0], float) and not math.isfinite(values[0]) else values[0]
@@ -77,8 +83,7 @@ def figure(summaries: Mapping[str, Any], path: str) -> Any:
 def kept(summary: Any, paths: Iterable[str]) -> Any:
     """The parts of a summary that paths lead to, with the fields by which items of lists are chosen."""
     wanted: set[Keys] = set()
-    for path in paths:
-        bare = match[1] if (match := re.fullmatch(r"\w+\((.+)\)", path)) else path
+    for bare in map(within, paths):
         wanted.update(keys for keys, _ in found(summary, bare))
         parts = bare.split("/")
         for at, part in enumerate(parts):

@@ -36,13 +36,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from figure_paths import FOLDER, figure, found, kept, record, shown
+from figure_paths import FOLDER, figure, found, kept, record, shown, within
 
 ROOT = Path(__file__).resolve().parents[1]
 ASKED = ROOT / "docs" / "figures"
 WHY = ("asked", "set", "published", "worked out", "history")
 _HOLE = re.compile(r"\{([^{}:]+)(?::([^{}]*))?\}")
-_OF_ALL = re.compile(r"\w+\((.+)\)")
 _HERE = re.compile(r"(?<![^(])\.(?=/|\)|$)")
 _NUMBER = r"(?:[+\N{MINUS SIGN}]?\d(?:[\d,.]*\d)?(?:e-?\d+)?|\N{EN DASH}|[a-z]+)"
 _SEEN = re.compile(
@@ -124,7 +123,7 @@ def _cell(cell: str, known: Mapping[str, Any]) -> str:
 
     def one(hole: re.Match[str]) -> str:
         path = re.sub(r"=\.(\w+)", lambda of: f"={known['.'][of[1]]}", "" if hole[1] == "." else hole[1])
-        there = not path or found(known, match[1] if (match := _OF_ALL.fullmatch(path)) else path)
+        there = not path or found(known, within(path))
         return shown(known[""] if not path else figure(known, path) if there else None, hole[2] or "")
 
     told = re.sub(r" \(–+\)", "", _HOLE.sub(one, cell))
@@ -201,17 +200,12 @@ def unaccounted(text: str, page: Page) -> list[str]:
 
 def quoted_of(results: Mapping[str, Any]) -> dict[str, Any]:
     """What is kept of some sources' results: what pages quote, with the command and today's date."""
-    quoted = [path for page in asked().values() for path in paths(page)]
-    bare = [match[1] if (match := _OF_ALL.fullmatch(path)) else path for path in quoted]
-    entries = {}
-    for source, summary in results.items():
-        own = [path.removeprefix(f"{source}/") for path in bare if path.startswith(f"{source}/")]
-        entries[source] = {
-            "command": sources()[source],
-            "date": f"{datetime.now(UTC):%Y-%m-%d}",
-            "found": kept(summary, own),
-        }
-    return entries
+    parts = kept(results, [path for page in asked().values() for path in paths(page)])
+    commands, today = sources(), f"{datetime.now(UTC):%Y-%m-%d}"
+    return {
+        source: {"command": commands[source], "date": today, "found": parts.get(source, {})}
+        for source in results
+    }
 
 
 def results(arguments: list[str]) -> dict[str, Any]:

@@ -43,7 +43,9 @@ def test_programs_pools_and_loops() -> None:
     pools = measure.apart("1 + 1", 0.3, 200)
     assert abs(pools["tpot_mean_s"]["off"]) < 0.3 and pools["power_W"]["near"] > 0
     loop = measure.loop("equal", 8, 300)
-    assert abs(loop["tpot_mean_s"]["off"]) < 0.03 and loop["tpot_mean_s"]["near"] == pytest.approx(0, abs=1e-9)
+    assert abs(loop["tpot_mean_s"]["off"]) < 0.03 and loop["tpot_mean_s"]["near"] == pytest.approx(
+        0, abs=1e-9
+    )
 
 
 def test_a_choice_is_judged() -> None:

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import re
-from functools import cache
 from types import ModuleType
 
 import pytest
 
-from places import ROOT
+from places import ROOT, docs_script
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / "docs" / "systems.py").is_file(), reason="the tests are on their own, without the repository"
 )
 
 
-@cache
 def systems() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("systems_page", ROOT / "docs" / "systems.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    __import__("sys").modules["systems_page"] = module  # dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    return module
+    return docs_script("systems")
 
 
 def test_the_page_is_up_to_date() -> None:

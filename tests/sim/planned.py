@@ -97,18 +97,15 @@ def spaces() -> dict[str, Scenario]:
             requests=600,
             arrivals=bursts,
         ),
-        "budget": chat(
-            {"hardware": both, "replicas": upto(6)},
-            {"tpot_p99": "<= 20 ms", "budget": "3 usd/h"},
-            rate=20,
-            requests=400,
-        ),
-        "too small a budget": chat(
-            {"hardware": both, "replicas": upto(6)},
-            {"tpot_p99": "<= 20 ms", "budget": "2 usd/h"},
-            rate=20,
-            requests=400,
-        ),
+        **{
+            name: chat(
+                {"hardware": both, "replicas": upto(6)},
+                {"tpot_p99": "<= 20 ms", "budget": budget},
+                rate=20,
+                requests=400,
+            )
+            for name, budget in (("budget", "3 usd/h"), ("too small a budget", "2 usd/h"))
+        },
         "fp8": chat(
             {"hardware": both, "quantization": [None, "fp8"], "replicas": upto(5)},
             {"tpot_p99": "<= 25 ms", "ttft_p90": "<= 0.5 s"},

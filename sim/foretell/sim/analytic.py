@@ -64,7 +64,7 @@ def _analysed(scenario: Scenario, load: Load | None, deployment: Deployment | No
 
         return analyse_closed(scenario, deployment)
     load = load_of(scenario.workload) if load is None else load
-    context = float((load.law.prompt + load.law.output / 2).mean())
+    context = load.mean_context
     if isinstance(strategy, Disaggregated):
         from foretell.sim.analytic_apart import analyse_apart
         from foretell.sim.apart import DisaggregatedDeployment, deploy_disaggregated

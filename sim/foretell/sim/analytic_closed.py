@@ -9,10 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import numpy as np
-
 from foretell.models.queueing import Lengths, Saturated, saturated
-from foretell.models.queueing.backlog import step_seconds
+from foretell.models.queueing.backlog import step_s
 from foretell.models.queueing.saturation import with_in_flight
 from foretell.sim.analytic_engines import limits_of_engine
 from foretell.sim.analytic_figures import Analysis, rate_figures
@@ -38,7 +36,7 @@ def analyse_closed(scenario: Scenario, deployment: Deployment | None = None) -> 
     assert workload.concurrency is not None
     law = closed_lengths(workload)
     if deployment is None:
-        deployment = deploy(scenario.pool, float((law.prompt + law.output / 2).mean()))
+        deployment = deploy(scenario.pool, law.mean_context)
     if len(deployment.parts) != 1:
         raise ValueError("replicas: a closed loop takes engines of one kind in closed form; simulate it")
     part = deployment.parts[0]
@@ -125,5 +123,4 @@ def _room(part: EnginePart, decoding: float) -> float:
 
 
 def _step_s(part: EnginePart, law: Lengths, decoding: float, tokens: float) -> float:
-    room = np.array([_room(part, decoding)])
-    return float(step_seconds(part.cost, law, np.array([decoding]), np.array([tokens]), room)[0])
+    return step_s(part.cost, law, decoding, tokens, _room(part, decoding))

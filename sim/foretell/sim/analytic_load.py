@@ -40,7 +40,7 @@ class Load:
     @property
     def mean_context(self) -> float:
         """Tokens of a request while it is answered, mean: what KV caches are sized for."""
-        return float((self.law.prompt + self.law.output / 2).mean())
+        return self.law.mean_context
 
     def variability(self, over_s: float) -> float:
         """Squared coefficient of variation as a queue sees it that forgets in so many seconds."""

@@ -63,8 +63,7 @@ class Known:
 
     def context_tokens(self, workload: Workload) -> float:
         """Mean context of a request, as `analyse` deploys for."""
-        law = self.load(workload).law
-        return float((law.prompt + law.output / 2).mean())
+        return self.load(workload).mean_context
 
     def deployment(self, scenario: Scenario) -> Deployment | None:
         """The only pool's engines, or None where there are more pools.

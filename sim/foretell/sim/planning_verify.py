@@ -273,10 +273,9 @@ def _mean_context(scenario: Scenario) -> float:
     from foretell.sim.analytic_load import load_of
 
     try:
-        law = load_of(scenario.workload).law
+        return load_of(scenario.workload).mean_context
     except ValueError:
         return 0.0
-    return float((law.prompt + law.output / 2).mean())
 
 
 def _notes(

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foretell.models.queueing import EngineLimits, Lengths, Saturated, saturated
-from foretell.models.queueing.backlog import step_seconds
+from foretell.models.queueing.backlog import step_s
 from foretell.models.queueing.saturation import with_in_flight
 from foretell.models.stepcost import StepCost
 from foretell.sim.client import Client
@@ -119,9 +119,3 @@ def burst_s(
     done = np.cumsum(work_s)
     first_s = done + np.maximum.accumulate(at_s - np.concatenate([[0.0], done[:-1]]))
     return float(first_s.mean() + client.back_s(concurrency))
-
-
-def step_s(cost: StepCost, law: Lengths, decoding: float, tokens: float, room: float) -> float:
-    """Seconds of a step that decodes so many and computes so many prompt tokens of at most `room`."""
-    n, some, most = (np.array([x]) for x in (decoding, tokens, room))
-    return float(step_seconds(cost, law, n, some, most)[0])

@@ -15,11 +15,12 @@ import math
 import numpy as np
 
 from foretell.models.queueing import EngineLimits, Lengths
+from foretell.models.queueing.backlog import step_s
 from foretell.models.queueing.saturation import with_in_flight
 from foretell.models.stepcost import StepCost
 from foretell.models.transfer import KVTransfer
 from foretell.sim.client import Client
-from foretell.validate.frontier_loops import burst_s, solver, step_s
+from foretell.validate.frontier_loops import burst_s, solver
 
 _HALVINGS = 40
 

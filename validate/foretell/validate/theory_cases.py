@@ -45,8 +45,7 @@ class Case:
 
     def deployment(self) -> Deployment:
         """What its pool comes to, at the workload's mean context."""
-        law = self.load(1.0).law
-        return deploy(self.scenario(1.0).pool, float((law.prompt + law.output / 2).mean()))
+        return deploy(self.scenario(1.0).pool, self.load(1.0).mean_context)
 
 
 def at_rate(arrivals: Mapping[str, Any], rate_per_s: float) -> dict[str, Any]:

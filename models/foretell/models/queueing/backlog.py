@@ -101,6 +101,12 @@ def step_seconds(cost: StepCost, law: Lengths, decoding: Array, tokens: Array, r
     return seconds
 
 
+def step_s(cost: StepCost, law: Lengths, decoding: float, tokens: float, room: float) -> float:
+    """Seconds of one step that decodes so many and computes so many prompt tokens of at most `room`."""
+    n, some, most = (np.array([x]) for x in (decoding, tokens, room))
+    return float(step_seconds(cost, law, n, some, most)[0])
+
+
 def prompt_backlog(
     cost: StepCost,
     law: Lengths,

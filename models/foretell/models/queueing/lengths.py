@@ -85,6 +85,11 @@ class Lengths:
         ):
             object.__setattr__(self, name, value)
 
+    @property
+    def mean_context(self) -> float:
+        """Tokens of a request while it is answered, mean: what KV caches are sized for, E[P + G/2]."""
+        return float((self.prompt + self.output / 2).mean())
+
     def drawn(self, u: Array, v: Array) -> npt.NDArray[np.int64]:
         """Rows for points of the unit square: `u` chooses like answers, `v` the prompt among them."""
         edges = -(-np.arange(STRATA + 1) * len(self.prompt) // STRATA)

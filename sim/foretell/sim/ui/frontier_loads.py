@@ -119,7 +119,7 @@ def _closed(name: str, scenario: Scenario, law: Lengths, beside: bool) -> Sweep:
     from foretell.sim.analytic import analyse
     from foretell.sim.forecasting import deployed
 
-    deployment = deployed(scenario, float((law.prompt + law.output / 2).mean()))
+    deployment = deployed(scenario, law.mean_context)
     asked = scenario.workload.concurrency
     assert asked is not None
 
@@ -131,8 +131,6 @@ def _closed(name: str, scenario: Scenario, law: Lengths, beside: bool) -> Sweep:
 
     most = point(_WITHOUT_END).figures["mean_batch"] * len(deployment.engines)
     shares = _IN_FLIGHT_BESIDE if beside else _IN_FLIGHT
-    others = {max(int(share * most), 1) for share in shares}
-    if not beside or asked <= most:
-        others = {at for at in others if at != asked}
-        return Sweep((point(asked), *map(point, sorted(others))), most)
-    return Sweep(tuple(map(point, sorted(others))), most)
+    first = [] if beside and asked > most else [asked]
+    others = {max(int(share * most), 1) for share in shares}.difference(first)
+    return Sweep(tuple(map(point, [*first, *sorted(others)])), most)
